@@ -1,0 +1,3 @@
+"""trio-relay: a message room for coding-agent sessions."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,51 @@
+"""The words of the relay: statuses, verdicts, rungs of the delivery ladder.
+
+Plain string enums, because they travel as strings on the wire and stand as strings in the store.
+"""
+
+from enum import StrEnum
+
+
+class AgentStatus(StrEnum):
+    """What an agent says of itself. ``offline`` agents are skipped by fan-out targets."""
+
+    ONLINE = "online"
+    IDLE = "idle"
+    BUSY = "busy"
+    OFFLINE = "offline"
+
+
+class Verdict(StrEnum):
+    """What the sender may expect of one recipient at the instant of sending."""
+
+    LIVE_IDLE = "live_idle"
+    LIVE_BUSY = "live_busy"
+    DEAF = "deaf"
+    OFFLINE_QUEUED = "offline_queued"
+
+
+class Rung(StrEnum):
+    """The delivery ladder of one message for one recipient. Nothing is reported that was not seen.
+
+    ``accepted``: durable in the store. ``queued``: in the recipient's inbox. ``handed_off``: the recipient's
+    program took it. ``in_context``: proven in the model's context. ``answered``: a reply is linked.
+    ``settled``: the recipient is done with it. The last three are the other ways a delivery can end.
+    """
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    HANDED_OFF = "handed_off"
+    IN_CONTEXT = "in_context"
+    ANSWERED = "answered"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    RETRACTED = "retracted"
+    DEAD = "dead"
+
+
+class Delivery(StrEnum):
+    """How a message asks to be put into a live Codex thread (``meta.delivery``)."""
+
+    START = "start"
+    STEER = "steer"
+    INTERRUPT = "interrupt"
