@@ -1,0 +1,1 @@
+"""Codex: its app-server protocol (pure), the driver that carries it, and the launcher."""

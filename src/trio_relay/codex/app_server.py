@@ -1,0 +1,299 @@
+"""A Codex app-server, driven: one method a call we use, each saying what the server really promises.
+
+``async with open_app_server(url) as server:`` connects and introduces itself. Facts are of Codex 0.169 unless a version
+is named. Frames and turn state are in `protocol`, the wire is in `connection`.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from trio_relay import __version__
+from trio_relay.codex.connection import Connection, Dial
+from trio_relay.codex.protocol import (
+    Notification,
+    RemoteProtocolError,
+    TurnEnded,
+    UserMessageSeen,
+    read_status,
+    text_at,
+    turn_ended,
+    user_message,
+)
+from trio_relay.errors import ConnectionLost, Invalid, RelayError
+
+#: Streams of small pieces nobody here reads; the whole comes with ``item/completed``. Exact names, unknown ones pass.
+UNWANTED_STREAMS = (
+    "item/agentMessage/delta",
+    "item/plan/delta",
+    "item/reasoning/summaryTextDelta",
+    "item/reasoning/summaryPartAdded",
+    "item/reasoning/textDelta",
+    "item/commandExecution/outputDelta",
+    "item/fileChange/outputDelta",
+    "item/fileChange/patchUpdated",
+    "item/mcpToolCall/progress",
+    "command/exec/outputDelta",
+    "process/outputDelta",
+    "turn/diff/updated",
+    "turn/plan/updated",
+    "thread/tokenUsage/updated",
+    "account/rateLimits/updated",
+)
+_WANTED = ("thread/", "turn/", "error")
+_WANTED_ITEMS = ("userMessage", "agentMessage")
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A thread this connection hears of now: its status, and the turn that runs, if one does."""
+
+    thread_id: str
+    status: str
+    turn_id: str | None
+
+
+def wanted(notification: Notification) -> bool:
+    """Say whether a notification is about a thread's state or its conversation, not about tools at work."""
+    if notification.method in {"item/started", "item/completed"}:
+        item = notification.params.get("item")
+        return isinstance(item, dict) and item.get("type") in _WANTED_ITEMS
+    return notification.method.startswith(_WANTED)
+
+
+def dial_url(url: str) -> Dial:
+    """Return what opens a byte stream to `url`: ``ws://HOST:PORT`` or ``unix:///PATH``."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme == "unix" and parts.path:
+        return partial(trio.open_unix_socket, parts.path)
+    if parts.scheme == "ws" and parts.hostname and port:
+        return partial(trio.open_tcp_stream, parts.hostname, port)
+    raise Invalid(
+        "the app-server's address must be ws://HOST:PORT or unix:///PATH", code="bad_app_server_url"
+    )
+
+
+def _bearer(token: str | None) -> list[tuple[bytes, bytes]]:
+    if token is None:
+        return []
+    if not token.isascii() or not token.isprintable() or " " in token or not token:
+        raise Invalid("the app-server's token must be printable ASCII without spaces", code="bad_token")
+    return [(b"Authorization", b"Bearer " + token.encode())]
+
+
+@asynccontextmanager
+async def open_app_server(
+    url: str,
+    *,
+    token: str | None = None,
+    name: str = "trio-relay",
+    version: str = __version__,
+    handshake_timeout: float = 10.0,
+    call_timeout: float = 30.0,
+    dial: Dial | None = None,
+) -> AsyncGenerator["AppServer"]:
+    """Connect to the app-server at `url` and introduce ourselves as `name`, within `handshake_timeout` seconds.
+
+    Raises `ConnectionLost` when that fails, `Refused` when the token is not the right one, `Invalid` for a `url`
+    that cannot be one. Errors of the block itself come out in an exception group, as from any nursery. `dial`
+    opens the byte stream in place of `url`.
+
+    The first client that introduces itself names the whole process towards the model's provider; where a person's
+    terminal belongs to the same server, connect after it.
+    """
+    dial = dial or dial_url(url)
+    headers = _bearer(token)
+    connection = Connection(call_timeout=call_timeout, wanted=wanted)
+    failure: RelayError | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            with trio.fail_after(handshake_timeout):
+                await nursery.start(connection.run, dial, headers)
+                server = AppServer(connection, await _introduce(connection, name, version))
+        except trio.TooSlowError:
+            failure = ConnectionLost(
+                f"the app-server did not complete the handshake in {handshake_timeout:g} s"
+            )
+        except RelayError as error:
+            failure = error
+        else:
+            try:
+                yield server
+            finally:
+                await connection.close()
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _introduce(connection: Connection, name: str, version: str) -> str:
+    """Initialize the connection: what the server calls itself."""
+    client = {"name": name, "title": None, "version": version}
+    capabilities = {"experimentalApi": True, "optOutNotificationMethods": list(UNWANTED_STREAMS)}
+    answer = await connection.call("initialize", {"clientInfo": client, "capabilities": capabilities})
+    connection.notify("initialized")
+    return text_at(answer, "userAgent")
+
+
+class AppServer:
+    """An app-server we are connected to. Every method may raise `CallFailed` and `ConnectionLost`."""
+
+    def __init__(self, connection: Connection, user_agent: str) -> None:
+        self._connection = connection
+        self.user_agent = user_agent
+        #: What the server tells of threads, in order; ends when the connection is lost.
+        self.notifications: trio.MemoryReceiveChannel[Notification] = connection.notifications
+        self.call = connection.call
+
+    @property
+    def lost(self) -> str | None:
+        """Why the connection is gone, or None while it holds."""
+        return self._connection.lost
+
+    # Threads
+
+    async def thread_start(
+        self,
+        *,
+        cwd: str | None = None,
+        model: str | None = None,
+        approval_policy: str | None = None,
+        sandbox: str | None = None,
+        developer_instructions: str | None = None,
+    ) -> str:
+        """Start a thread and subscribe to it: its id. Until its first turn (or `inject`) it is in memory only."""
+        wishes = {
+            "cwd": cwd,
+            "model": model,
+            "approvalPolicy": approval_policy,
+            "sandbox": sandbox,
+            "developerInstructions": developer_instructions,
+        }
+        answer = await self.call("thread/start", {k: v for k, v in wishes.items() if v is not None})
+        return text_at(answer, "thread", "id")
+
+    async def thread_resume(
+        self, thread_id: str, *, approval_policy: str | None = None, sandbox: str | None = None
+    ) -> Attached:
+        """Subscribe to a thread, loading it if need be, and say where it stands.
+
+        Raises `NotResumable` for a thread without a turn, for the first milliseconds of its first turn, and for one
+        that never was. The policy wishes apply to a thread that has to be loaded; a running one keeps its own.
+        """
+        wishes: dict[str, Any] = {
+            "threadId": thread_id,
+            "excludeTurns": True,
+            "initialTurnsPage": {"limit": 1},
+        }
+        if approval_policy is not None:
+            wishes["approvalPolicy"] = approval_policy
+        if sandbox is not None:
+            wishes["sandbox"] = sandbox
+        answer = await self.call("thread/resume", wishes)
+        thread = answer.get("thread")
+        status, _ = read_status(thread.get("status") if isinstance(thread, dict) else None)
+        page = answer.get("initialTurnsPage")
+        turns = page.get("data") if isinstance(page, dict) else None
+        newest = turns[0] if isinstance(turns, list) and turns else None
+        running = newest is not None and text_at(newest, "status") == "inProgress"
+        return Attached(thread_id, status, text_at(newest, "id") if running else None)
+
+    async def thread_read(self, thread_id: str) -> dict[str, Any]:
+        """Describe a loaded or stored thread, without its turns."""
+        answer = await self.call("thread/read", {"threadId": thread_id, "includeTurns": False})
+        thread = answer.get("thread")
+        if not isinstance(thread, dict):
+            raise RemoteProtocolError("the app-server left out thread")
+        return thread
+
+    async def loaded_threads(self) -> list[str]:
+        """List the ids of the threads in the server's memory."""
+        pages = self._pages("thread/loaded/list", {})
+        return [one async for page in pages for one in page if isinstance(one, str)]
+
+    async def unsubscribe(self, thread_id: str) -> None:
+        """Stop hearing of a thread. The server unloads it 60 s after its last subscriber has left."""
+        await self.call("thread/unsubscribe", {"threadId": thread_id})
+
+    async def inject(self, thread_id: str, text: str) -> None:
+        """Put a developer text into the thread's history, without starting a turn. Makes a fresh thread resumable."""
+        content = [{"type": "input_text", "text": text}]
+        item = {"type": "message", "role": "developer", "content": content}
+        await self.call("thread/inject_items", {"threadId": thread_id, "items": [item]})
+
+    # Turns
+
+    async def turn_start(self, thread_id: str, text: str, client_id: str) -> str:
+        """Start a turn with `text`: its id. While a turn runs the text joins that turn instead and its id is returned.
+
+        Accepted is not delivered: an interrupt can lose the text. The same `client_id` twice is two messages. Codex
+        0.130 answers a joining start with the id of a turn that never runs.
+        """
+        answer = await self.call("turn/start", {"threadId": thread_id, **_said(text, client_id)})
+        return text_at(answer, "turn", "id")
+
+    async def turn_steer(self, thread_id: str, turn_id: str, text: str, client_id: str) -> str:
+        """Add `text` to the running turn: its id. It cuts off a model's reply, and waits for the end of a tool call.
+
+        Raises `NoActiveTurn` or `TurnMismatch` when the thread has moved on. An interrupt can lose an accepted text.
+        """
+        params = {"threadId": thread_id, "expectedTurnId": turn_id, **_said(text, client_id)}
+        return text_at(await self.call("turn/steer", params), "turnId")
+
+    async def turn_interrupt(self, thread_id: str, turn_id: str) -> None:
+        """Stop the running turn, also within a tool call. Raises `NoActiveTurn` or `TurnMismatch`."""
+        await self.call("turn/interrupt", {"threadId": thread_id, "turnId": turn_id})
+
+    # What the thread remembers
+
+    async def user_messages(self, thread_id: str) -> list[UserMessageSeen]:
+        """List every user message of the thread that carries a client id, oldest first."""
+        seen: list[UserMessageSeen] = []
+        async for page in self._pages("thread/items/list", {"threadId": thread_id, "limit": _PAGE}):
+            for entry in page:
+                item = entry.get("item") if isinstance(entry, dict) else None
+                message = user_message(item, text_at(entry, "turnId")) if isinstance(item, dict) else None
+                if message is not None:
+                    seen.append(message)
+        return seen
+
+    async def turn_result(self, thread_id: str, turn_id: str) -> TurnEnded | None:
+        """Say how a turn of the thread ended. None: it still runs, or the thread does not know it."""
+        async for page in self._pages("thread/turns/list", {"threadId": thread_id, "limit": _PAGE}):
+            for turn in page:
+                if text_at(turn, "id") == turn_id:
+                    return None if text_at(turn, "status") == "inProgress" else turn_ended(turn)
+        return None
+
+    async def diagnostics_pid(self) -> int | None:
+        """Return the process id of the native server; Codex from npm is a wrapper around it."""
+        process = (await self.call("server/diagnostics", {})).get("process")
+        pid = process.get("id") if isinstance(process, dict) else None
+        return pid if isinstance(pid, int) else None
+
+    async def _pages(self, method: str, params: dict[str, Any]) -> AsyncGenerator[list[Any]]:
+        """Read a listing, page after page."""
+        cursor: Any = None
+        while True:
+            answer = await self.call(method, params if cursor is None else {**params, "cursor": cursor})
+            data = answer.get("data")
+            if not isinstance(data, list):
+                raise RemoteProtocolError(f"the app-server answered {method} without data")
+            yield data
+            cursor = answer.get("nextCursor")
+            if cursor is None:
+                return
+
+
+def _said(text: str, client_id: str) -> dict[str, Any]:
+    return {"input": [{"type": "text", "text": text}], "clientUserMessageId": client_id}

@@ -1,0 +1,251 @@
+"""The Codex app-server protocol with no I/O: what the frames mean, and where one thread stands.
+
+Frames
+    One JSON object a text frame, in the manner of JSON-RPC 2.0 without its ``jsonrpc`` field. Four kinds, told apart
+    by two fields:
+
+    ========== ======== ===========================================================================
+    ``method``  ``id``   meaning
+    ========== ======== ===========================================================================
+    yes         no       notification
+    yes         yes      request of the server (approval, question to the user): **never answered here**
+    no          yes      answer to our call: ``result`` or ``error``
+    no          no       nothing we know: the peer is at fault
+    ========== ======== ===========================================================================
+
+    A server request goes to every subscriber of a thread with the same id, and the first answer wins, an error
+    answer included (Codex 0.169). It belongs to the person at the terminal, so `Peer` has no way to answer one.
+
+A call
+    ``issued → answered`` or ``issued → forgotten`` (its caller stopped waiting). The answer to a forgotten call is
+    dropped. An answer to a call that was never issued is the peer's fault.
+
+A thread, as one subscriber sees it
+    The server is the truth; `ThreadView` keeps only what it was told last and decides nothing itself.
+
+    ========================= ======================================= ==========================
+    notification               turn_id                                 event
+    ========================= ======================================= ==========================
+    thread/status/changed      kept (None when notLoaded)              StatusChanged
+    turn/started               that turn                               TurnStarted
+    item/* of a userMessage    kept                                    UserMessageSeen, once an item
+    item/completed agentMessage kept; its text is the turn's last word  -
+    turn/completed             None, if it was that turn               TurnEnded
+    thread/closed              None                                    ThreadClosed
+    ========================= ======================================= ==========================
+
+    ``idle`` is announced *before* ``turn/completed``, so a status never ends a turn. A failed turn leaves the status
+    ``systemError``, which accepts the next turn like ``idle``. A streamed agent message that was cut off by a steer is
+    started and never completed, so only completed ones count. A steer that was accepted may still be lost when its
+    turn is interrupted: only `UserMessageSeen` proves that a text reached the model's context.
+
+Faults
+    `RemoteProtocolError`: the peer sent what this protocol does not allow; the connection is of no more use. Nothing
+    else is raised for any text. Unknown notifications, statuses, item types and fields are no fault: Codex adds some
+    in every release.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trio_relay.codex.frames import (
+    CallFailed,
+    Failure,
+    NoActiveTurn,
+    Notification,
+    NotResumable,
+    Peer,
+    RemoteProtocolError,
+    Response,
+    ServerRequest,
+    TurnMismatch,
+    text_at,
+)
+
+__all__ = [
+    "CallFailed",
+    "Event",
+    "Failure",
+    "NoActiveTurn",
+    "NotResumable",
+    "Notification",
+    "Peer",
+    "RemoteProtocolError",
+    "Response",
+    "ServerRequest",
+    "StatusChanged",
+    "ThreadClosed",
+    "ThreadView",
+    "TurnEnded",
+    "TurnMismatch",
+    "TurnStarted",
+    "UserMessageSeen",
+    "agent_message",
+    "read_status",
+    "text_at",
+    "turn_ended",
+    "user_message",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """A turn runs now, ours or the person's."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessageSeen:
+    """A user message of ours entered the model's context: the proof of delivery."""
+
+    client_id: str
+    turn_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """A turn is over. `status`: completed, failed or interrupted. `final_text`: its last completed agent message."""
+
+    turn_id: str
+    status: str
+    error: str | None
+    final_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """The thread's status: notLoaded, idle, active or systemError; `flags` say what an active one waits for."""
+
+    status: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadClosed:
+    """The server unloaded the thread; resume it to hear of it again."""
+
+
+Event = TurnStarted | UserMessageSeen | TurnEnded | StatusChanged | ThreadClosed
+
+
+@dataclass(slots=True)
+class ThreadView:
+    """Where one thread stands, as the server last told. The table in this module's opening text is its program."""
+
+    thread_id: str
+    status: str = "notLoaded"
+    flags: tuple[str, ...] = ()
+    turn_id: str | None = None
+    _last_words: dict[str, str] = field(default_factory=dict, repr=False)
+    _seen: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def active(self) -> bool:
+        """Whether a turn runs: then a text is steered in; else it starts a turn."""
+        return self.status == "active" or self.turn_id is not None
+
+    def attach(self, status: str, turn_id: str | None) -> None:
+        """Begin from the answer of a resume, before the notifications that came with it are applied."""
+        self.status, self.flags, self.turn_id = status, (), turn_id
+
+    def apply(self, notification: Notification) -> list[Event]:
+        """Take one notification in. Those of other threads and unknown ones change nothing and give no events."""
+        params = notification.params
+        take = _TAKE.get(notification.method)
+        if take is None or params.get("threadId") != self.thread_id:
+            return []
+        return take(self, params)
+
+    def _status_changed(self, params: dict[str, Any]) -> list[Event]:
+        self.status, self.flags = read_status(params.get("status"))
+        if self.status == "notLoaded":
+            self._forget_turn()
+        return [StatusChanged(self.status, self.flags)]
+
+    def _turn_started(self, params: dict[str, Any]) -> list[Event]:
+        self._forget_turn()
+        self.turn_id = text_at(params, "turn", "id")
+        return [TurnStarted(self.turn_id)]
+
+    def _item(self, params: dict[str, Any]) -> list[Event]:
+        item, turn_id = params.get("item"), params.get("turnId")
+        if not isinstance(item, dict) or not isinstance(turn_id, str):
+            raise RemoteProtocolError("the app-server sent an item without its turn")
+        seen = user_message(item, turn_id)
+        if seen is None or seen.item_id in self._seen:
+            return []
+        self._seen.add(seen.item_id)
+        return [seen]
+
+    def _item_completed(self, params: dict[str, Any]) -> list[Event]:
+        events = self._item(params)
+        words = agent_message(params["item"])
+        if words is not None:
+            self._last_words[params["turnId"]] = words
+        return events
+
+    def _turn_completed(self, params: dict[str, Any]) -> list[Event]:
+        ended = turn_ended(params.get("turn"))
+        words = ended.final_text or self._last_words.get(ended.turn_id)
+        if ended.turn_id == self.turn_id:
+            self._forget_turn()
+        return [TurnEnded(ended.turn_id, ended.status, ended.error, words)]
+
+    def _closed(self, params: dict[str, Any]) -> list[Event]:  # noqa: ARG002  # one signature for the table
+        self._forget_turn()
+        self.status, self.flags = "notLoaded", ()
+        return [ThreadClosed()]
+
+    def _forget_turn(self) -> None:
+        self.turn_id = None
+        self._last_words.clear()
+        self._seen.clear()
+
+
+_TAKE: dict[str, Callable[[ThreadView, dict[str, Any]], list[Event]]] = {
+    "thread/status/changed": ThreadView._status_changed,  # noqa: SLF001
+    "turn/started": ThreadView._turn_started,  # noqa: SLF001
+    "item/started": ThreadView._item,  # noqa: SLF001
+    "item/completed": ThreadView._item_completed,  # noqa: SLF001
+    "turn/completed": ThreadView._turn_completed,  # noqa: SLF001
+    "thread/closed": ThreadView._closed,  # noqa: SLF001
+}
+
+
+def read_status(status: Any) -> tuple[str, tuple[str, ...]]:
+    """Read a thread status: its word, and what an active thread waits for."""
+    flags = status.get("activeFlags") if isinstance(status, dict) else None
+    words = tuple(flag for flag in flags if isinstance(flag, str)) if isinstance(flags, list) else ()
+    return text_at(status, "type"), words
+
+
+def user_message(item: dict[str, Any], turn_id: str) -> UserMessageSeen | None:
+    """Read a thread item: a user message that carries a client id, or None. Codex 0.130 carries none."""
+    if item.get("type") != "userMessage" or not isinstance(item.get("clientId"), str):
+        return None
+    return UserMessageSeen(item["clientId"], turn_id, text_at(item, "id"))
+
+
+def agent_message(item: Any) -> str | None:
+    """Read a thread item: the text of an agent message that says something, or None."""
+    if not isinstance(item, dict) or item.get("type") != "agentMessage":
+        return None
+    return text_at(item, "text").strip() or None
+
+
+def turn_ended(turn: Any) -> TurnEnded:
+    """Read a turn of the server that is over, with the last agent message among the items it carries."""
+    error = turn.get("error") if isinstance(turn, dict) else None
+    items = turn.get("items") if isinstance(turn, dict) else None
+    spoken = (
+        [words for item in items or () if (words := agent_message(item))] if isinstance(items, list) else []
+    )
+    return TurnEnded(
+        text_at(turn, "id"),
+        text_at(turn, "status"),
+        text_at(error, "message") if error is not None else None,
+        spoken[-1] if spoken else None,
+    )
