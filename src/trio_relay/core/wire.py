@@ -241,7 +241,7 @@ class Health(Wire, kw_only=True):
     version: str
 
 
-class Problem(Wire, kw_only=True, omit_defaults=True):
+class Problem(Wire, kw_only=True):
     """RFC 9457 problem details; `code` is stable, `error` repeats `detail` for agent-relay 0.4 clients."""
 
     type: str = "about:blank"

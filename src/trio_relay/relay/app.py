@@ -1,0 +1,23 @@
+"""The relay as an ASGI application. It holds no globals: everything hangs on the service it is given."""
+
+from quart_trio import QuartTrio
+
+from trio_relay.relay.service import RelayService
+from trio_relay.relay.web import access, problems
+from trio_relay.relay.web.agents import agents_blueprint
+from trio_relay.relay.web.messages import messages_blueprint
+from trio_relay.relay.web.system import system_blueprint
+from trio_relay.settings import ServerSettings
+
+
+def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
+    """Build the application that serves `service`."""
+    app = QuartTrio(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body
+    app.config["BODY_TIMEOUT"] = 30
+    app.url_map.strict_slashes = False
+    problems.install(app)
+    access.install(app, settings)
+    for blueprint in (agents_blueprint, messages_blueprint, system_blueprint):
+        app.register_blueprint(blueprint(service))
+    return app

@@ -1,0 +1,49 @@
+"""Who waits for what: the doorbells of long polls.
+
+A poll hangs up its bell before it looks into the store, so a message that commits between the look and the wait still
+rings. Ringing carries nothing: whoever is woken looks again. When the relay stops, every bell rings at once.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+
+class Hub:
+    """The doorbells, by agent id."""
+
+    def __init__(self) -> None:
+        self._bells: dict[str, set[trio.Event]] = {}
+        self.closed = False
+
+    @contextmanager
+    def listening(self, agent_id: str) -> Iterator[trio.Event]:
+        """Hang up a bell for `agent_id` while the block runs. It rings once; take a new one to wait again."""
+        bell = trio.Event()
+        if self.closed:
+            bell.set()
+        self._bells.setdefault(agent_id, set()).add(bell)
+        try:
+            yield bell
+        finally:
+            bells = self._bells[agent_id]
+            bells.discard(bell)
+            if not bells:
+                del self._bells[agent_id]
+
+    def ring(self, agent_ids: Iterable[str]) -> None:
+        """Wake every poll of these agents."""
+        for agent_id in agent_ids:
+            for bell in self._bells.get(agent_id, ()):
+                bell.set()
+
+    def close(self) -> None:
+        """Wake everybody, now and from now on: the relay is stopping."""
+        self.closed = True
+        self.ring(list(self._bells))
+
+    @property
+    def waiting(self) -> int:
+        """How many polls are open."""
+        return sum(len(bells) for bells in self._bells.values())

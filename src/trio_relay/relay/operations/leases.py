@@ -1,0 +1,197 @@
+"""Leases: at most one valid holder of a claimable at any instant, and a stale token changes nothing.
+
+Taking is a compare-and-swap in one statement, and the row count is the verdict. The lease's epoch only grows, its
+token is new at every grant. A lease that lapses, is released, or whose holder leaves is open again, and the message
+it guards is offered again to everyone it was offered to.
+"""
+
+from trio_relay.core.model import Rung
+from trio_relay.core.wire import ClaimedMessage, ClaimRequest, Message
+from trio_relay.errors import Conflict, Invalid, LeaseLost
+from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.tx import Row, Tx, agent_row, check_session, dump, message_fields, message_of
+from trio_relay.store.queries import queries
+
+
+def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
+    """Claim a message. The present holder that asks again gets its own lease back, renewed.
+
+    Raises:
+        Invalid: the message is not claimable (code ``not_claimable``).
+        Conflict: another agent holds it, or it is done (codes ``claimed``, ``completed``).
+
+    """
+    key, holder_epoch = _holder(tx, message_id, request)
+    expires_at = tx.now + (request.ttl_ms or tx.claim_ttl)
+    lease = _lease(tx, key)
+    if _is_holder(tx, lease, request, holder_epoch):
+        queries.renew_lease(
+            tx.connection,
+            key=key,
+            holder=lease["holder"],
+            token=lease["token"],
+            now=tx.now,
+            expires_at=expires_at,
+        )
+        return _claimed(tx, message_id, key)
+    won = queries.claim_lease(
+        tx.connection,
+        key=key,
+        holder=request.agent_id,
+        holder_epoch=holder_epoch,
+        token=tx.new_token(),
+        now=tx.now,
+        expires_at=expires_at,
+    )
+    if not won:
+        if lease["state"] in ("done", "dead"):
+            raise Conflict(f"message {message_id} is {lease['state']}", code="completed")
+        raise Conflict(f"message {message_id} is claimed by {lease['holder']!r}", code="claimed")
+    tx.event("message.claimed", messageId=message_id, agentId=request.agent_id)
+    return _claimed(tx, message_id, key)
+
+
+def renew(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
+    """Keep a claim. Without a token (older clients) the holder's name and session decide.
+
+    Raises:
+        LeaseLost: the lease is no longer the caller's.
+
+    """
+    key, token = _held(tx, message_id, request)
+    renewed = queries.renew_lease(
+        tx.connection,
+        key=key,
+        holder=request.agent_id,
+        token=token,
+        now=tx.now,
+        expires_at=tx.now + (request.ttl_ms or tx.claim_ttl),
+    )
+    if not renewed:
+        raise _lost(message_id)
+    return _claimed(tx, message_id, key)
+
+
+def release(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
+    """Give a claim back; the others hear of the message again.
+
+    Raises:
+        LeaseLost: the lease is no longer the caller's.
+
+    """
+    key, token = _held(tx, message_id, request)
+    if not queries.release_lease(tx.connection, key=key, holder=request.agent_id, token=token):
+        raise _lost(message_id)
+    _reoffer(tx, message_id, without=request.agent_id)
+    return message_of(message_row(tx, message_id))
+
+
+def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
+    """The work is done: nobody can claim it any more, and the other recipients are settled.
+
+    Raises:
+        LeaseLost: the lease is no longer the caller's.
+
+    """
+    key, token = _held(tx, message_id, request)
+    done = queries.complete_lease(
+        tx.connection, key=key, holder=request.agent_id, token=token, result=dump(request.result), now=tx.now
+    )
+    if not done:
+        raise _lost(message_id)
+    queries.close_open_target(tx.connection, message_id=message_id)
+    for row in list(queries.open_deliveries_to(tx.connection, message_id=message_id)):
+        # The holder's own delivery is its program's to settle, unless it never reported on it at all.
+        if row["agent_id"] != request.agent_id or row["state"] == Rung.QUEUED:
+            _settle(tx, message_id, row["agent_id"], request.agent_id)
+    tx.event("message.completed", messageId=message_id, agentId=request.agent_id)
+    return message_of(message_row(tx, message_id))
+
+
+def take_back_leases(tx: Tx, agent_id: str) -> None:
+    """Release everything an agent holds: it left or was replaced."""
+    for row in list(queries.leases_held_by(tx.connection, holder=agent_id)):
+        take_back(tx, row)
+
+
+def take_back(tx: Tx, row: Row) -> None:
+    """Release one lease whose holder lapsed, left or was replaced, and offer the message again."""
+    if not queries.take_back_lease(tx.connection, key=row["key"], epoch=row["epoch"]):
+        return
+    message: Row | None = queries.message_of_lease(tx.connection, lease_key=row["key"])
+    if message is not None:
+        _reoffer(tx, message["id"], without=None)
+
+
+def _reoffer(tx: Tx, message_id: int, *, without: str | None) -> None:
+    tx.event("message.claim_released", messageId=message_id)
+    for row in list(queries.recipients(tx.connection, message_id=message_id)):
+        agent_id = row["agent_id"]
+        if agent_id == without or row["state"] not in (Rung.QUEUED, Rung.HANDED_OFF):
+            continue
+        queries.drop_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
+        queries.reoffer_inbox(
+            tx.connection, agent_id=agent_id, message_id=message_id, attempts=row["attempts"], now=tx.now
+        )
+        tx.wake.add(agent_id)
+
+
+def _settle(tx: Tx, message_id: int, agent_id: str, done_by: str) -> None:
+    queries.climb(
+        tx.connection, agent_id=agent_id, message_id=message_id, state=Rung.SETTLED, attempt=0, read_at=tx.now
+    )
+    queries.insert_receipt(
+        tx.connection,
+        message_id=message_id,
+        agent_id=agent_id,
+        state=Rung.SETTLED,
+        now=tx.now,
+        evidence=dump({"completedBy": done_by}),
+    )
+
+
+def _lease(tx: Tx, key: str) -> Row:
+    row: Row = queries.get_lease(tx.connection, key=key)
+    return row
+
+
+def _holder(tx: Tx, message_id: int, request: ClaimRequest) -> tuple[str, int]:
+    message = message_row(tx, message_id)
+    if message["lease_key"] is None:
+        raise Invalid(f"message {message_id} is not claimable", code="not_claimable")
+    agent = agent_row(tx, request.agent_id)
+    check_session(agent, request)
+    return message["lease_key"], agent["epoch"]
+
+
+def _is_holder(tx: Tx, lease: Row, request: ClaimRequest, holder_epoch: int) -> bool:
+    return bool(
+        lease["state"] == "held"
+        and lease["holder"] == request.agent_id
+        and lease["holder_epoch"] == holder_epoch
+        and lease["expires_at"] > tx.now
+    )
+
+
+def _held(tx: Tx, message_id: int, request: ClaimRequest) -> tuple[str, str]:
+    key, holder_epoch = _holder(tx, message_id, request)
+    lease = _lease(tx, key)
+    if request.lease_token is not None:
+        return key, request.lease_token
+    if not _is_holder(tx, lease, request, holder_epoch):
+        raise _lost(message_id)
+    return key, lease["token"]
+
+
+def _lost(message_id: int) -> LeaseLost:
+    return LeaseLost(f"the claim on message {message_id} is no longer yours")
+
+
+def _claimed(tx: Tx, message_id: int, key: str) -> ClaimedMessage:
+    lease = _lease(tx, key)
+    return ClaimedMessage(
+        **message_fields(message_row(tx, message_id)),
+        lease_token=lease["token"],
+        lease_epoch=lease["epoch"],
+        attempt=lease["attempts"],
+    )

@@ -1,0 +1,230 @@
+"""Sending: recipients are resolved once, when the message is accepted, and the sender is told the truth about them.
+
+A fan-out target reaches every matching agent that is not offline; a direct message waits for an offline agent; a
+target nobody matches is parked for the first who does; an open claimable is offered to every match, also later ones.
+"""
+
+import hashlib
+
+from trio_relay.core.model import AgentStatus, Delivery, Rung, Verdict
+from trio_relay.core.targets import Target, parse_target
+from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
+from trio_relay.errors import Conflict, FieldError, Invalid, NotFound
+from trio_relay.relay.operations.agents import hears
+from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.receipts import end, link_reply
+from trio_relay.relay.operations.tx import (
+    Row,
+    Tx,
+    agent_row,
+    check_session,
+    dump,
+    from_json,
+    message_fields,
+    message_of,
+    to_json,
+)
+from trio_relay.store.queries import queries
+
+#: How long an idempotency key is remembered, ms.
+IDEMPOTENCY_WINDOW = 24 * 3600 * 1000
+
+
+def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
+    """Accept a message; answer it and whether it is new (False: the idempotency key was known).
+
+    Raises:
+        Invalid: a field cannot be meant.
+        NotFound: the recipient or the message answered is unknown (``unknown_recipient``, ``unknown_reply_to``).
+        Conflict: the idempotency key was used for other content (``idempotency_conflict``).
+
+    """
+    target = parse_target(request.to)
+    _check_meta(request)
+    if request.idempotency_key is not None:
+        known = _known(tx, request)
+        if known is not None:
+            return known, False
+    recipients = _resolve(tx, request, target)
+    parent = _parent(tx, request)
+    message_id: int = queries.insert_message(
+        tx.connection,
+        sender=request.sender,
+        target=target.text,
+        channel=request.channel,
+        subject=request.subject,
+        body=request.body,
+        reply_to=request.reply_to,
+        thread_id=parent["thread_id"] if parent is not None else 0,
+        hop=parent["hop"] + 1 if parent is not None else 0,
+        claimable=int(request.claimable),
+        type=request.type or "message",
+        meta=dump(request.meta),
+        now=tx.now,
+    )
+    if parent is None:
+        queries.root_message(tx.connection, id=message_id)
+    if request.claimable:
+        key = f"message:{message_id}"
+        queries.open_lease(tx.connection, key=key)
+        queries.lease_message(tx.connection, id=message_id, lease_key=key)
+    for row in recipients:
+        queries.insert_inbox(tx.connection, agent_id=row["id"], message_id=message_id, late=0, now=tx.now)
+        tx.wake.add(row["id"])
+    if request.claimable or not recipients:
+        kind = "claimable" if request.claimable else "parked"
+        queries.insert_open_target(tx.connection, target=target.text, message_id=message_id, kind=kind)
+    if request.idempotency_key is not None:
+        queries.put_idempotency_key(
+            tx.connection,
+            sender=request.sender,
+            key=request.idempotency_key,
+            content_hash=_content_hash(request),
+            message_id=message_id,
+            now=tx.now,
+        )
+    if parent is not None:
+        link_reply(tx, parent["id"], request.sender, message_id)
+    tx.event(
+        "message.new", messageId=message_id, sender=request.sender, to=target.text, channel=request.channel
+    )
+    return _sent(tx, message_id), True
+
+
+def mark_read(tx: Tx, message_id: int, mark: ReadMark) -> Message:
+    """The recipient's program says it is done with a message; without better proof that settles the delivery.
+
+    Raises:
+        NotFound: no such message, or it was never in this agent's inbox (``not_a_recipient``).
+
+    """
+    row = message_row(tx, message_id)
+    agent: Row | None = queries.get_agent(tx.connection, id=mark.read_by)
+    if agent is not None:
+        check_session(agent, mark)
+    delivery: Row | None = queries.get_inbox(tx.connection, agent_id=mark.read_by, message_id=message_id)
+    if delivery is None:
+        raise NotFound(
+            f"message {message_id} is not in the inbox of {mark.read_by!r}", code="not_a_recipient"
+        )
+    if Rung(delivery["state"]) in (Rung.QUEUED, Rung.HANDED_OFF):
+        end(tx, message_id, mark.read_by, Rung.SETTLED, {"by": "read_mark"})
+    else:
+        queries.mark_read(tx.connection, agent_id=mark.read_by, message_id=message_id, now=tx.now)
+    return message_of(row)
+
+
+def delete(tx: Tx, message_id: int) -> None:
+    """Remove a message from history, with its deliveries."""
+    row = message_row(tx, message_id)
+    forget(tx, row)
+    tx.event("message.deleted", messageId=message_id)
+
+
+def forget(tx: Tx, row: Row) -> None:
+    """Drop a message's row, its lease and everything that hangs on it."""
+    queries.delete_message(tx.connection, id=row["id"])
+    if row["lease_key"] is not None:
+        queries.delete_lease(tx.connection, key=row["lease_key"])
+
+
+def verdict_of(status: str | None, ready: object) -> Verdict:
+    """What a sender may expect of a recipient in this condition."""
+    if status is None or status == AgentStatus.OFFLINE:
+        return Verdict.OFFLINE_QUEUED
+    if not ready:
+        return Verdict.DEAF
+    return Verdict.LIVE_BUSY if status == AgentStatus.BUSY else Verdict.LIVE_IDLE
+
+
+def _sent(tx: Tx, message_id: int) -> SentMessage:
+    rows = list(queries.recipients(tx.connection, message_id=message_id))
+    verdicts = [
+        RecipientVerdict(agent_id=row["agent_id"], verdict=verdict_of(row["status"], row["ready"]))
+        for row in rows
+    ]
+    return SentMessage(
+        **message_fields(message_row(tx, message_id)),
+        recipients=verdicts,
+        parked=bool(queries.is_parked(tx.connection, message_id=message_id)[0]),
+    )
+
+
+def _resolve(tx: Tx, request: SendRequest, target: Target) -> list[Row]:
+    """Who gets it now. An empty answer means it will be parked."""
+    if not target.fan_out:
+        if target.text == request.sender:
+            raise Invalid(
+                "a sender never receives its own message",
+                code="own_message",
+                fields=(FieldError("to", "expected somebody other than the sender"),),
+            )
+        row: Row | None = queries.get_agent(tx.connection, id=target.text)
+        if row is not None:
+            return [row]
+        if request.allow_unknown:
+            return []
+        raise NotFound(
+            f"no agent {target.text!r} is registered (allowUnknown parks the message for it)",
+            code="unknown_recipient",
+            fields=(FieldError("to", "expected a registered agent id or a target"),),
+        )
+    return [
+        row
+        for row in queries.list_agents_matching(tx.connection, selector=target.text)
+        if row["id"] != request.sender
+        and row["status"] != AgentStatus.OFFLINE
+        and hears(from_json(row["channels"]), request.channel)
+    ]
+
+
+def _parent(tx: Tx, request: SendRequest) -> Row | None:
+    if request.reply_to is None:
+        return None
+    row: Row | None = queries.get_message(tx.connection, id=request.reply_to)
+    if row is None:
+        raise NotFound(
+            f"there is no message {request.reply_to} to reply to",
+            code="unknown_reply_to",
+            fields=(FieldError("replyTo", "expected the id of a message that exists"),),
+        )
+    return row
+
+
+def _check_meta(request: SendRequest) -> None:
+    delivery = request.meta.get("delivery")
+    if delivery is not None and delivery not in set(Delivery):
+        allowed = ", ".join(Delivery)
+        raise Invalid(
+            "meta.delivery names no delivery mode",
+            fields=(FieldError("meta.delivery", f"expected one of {allowed}"),),
+        )
+
+
+def _known(tx: Tx, request: SendRequest) -> SentMessage | None:
+    row: Row | None = queries.get_idempotency_key(
+        tx.connection, sender=request.sender, key=request.idempotency_key
+    )
+    if row is None or row["created_at"] <= tx.now - IDEMPOTENCY_WINDOW:
+        return None
+    if row["content_hash"] != _content_hash(request):
+        raise Conflict(
+            "this idempotency key was used for another message",
+            code="idempotency_conflict",
+            fields=(FieldError("idempotencyKey", "expected a new key for new content"),),
+        )
+    return _sent(tx, row["message_id"])
+
+
+def _content_hash(request: SendRequest) -> str:
+    return hashlib.sha256(to_json(request)).hexdigest()
+
+
+def read_for(tx: Tx, agent_id: str) -> None:
+    """Refuse an inbox nobody has: the agent must be registered.
+
+    Raises:
+        NotFound: nobody is registered under this id (code ``unknown_agent``).
+
+    """
+    agent_row(tx, agent_id)

@@ -1,0 +1,101 @@
+"""Reading messages: one, its thread, an inbox, the history."""
+
+from typing import Any
+
+from trio_relay.core.model import Rung
+from trio_relay.core.wire import Cursor, InboxMessage, Message
+from trio_relay.errors import NotFound
+from trio_relay.relay.operations.tx import Row, Tx, message_fields, message_of
+from trio_relay.store.queries import queries
+
+
+def message_row(tx: Tx, message_id: int) -> Row:
+    """The message's row.
+
+    Raises:
+        NotFound: there is no such message (code ``unknown_message``).
+
+    """
+    row: Row | None = queries.get_message(tx.connection, id=message_id)
+    if row is None:
+        raise NotFound(f"there is no message {message_id}", code="unknown_message")
+    return row
+
+
+def get_message(tx: Tx, message_id: int) -> Message:
+    """One message."""
+    return message_of(message_row(tx, message_id))
+
+
+def thread(tx: Tx, message_id: int) -> list[Message]:
+    """The whole reply chain a message belongs to, oldest first."""
+    row = message_row(tx, message_id)
+    return [message_of(each) for each in queries.thread_messages(tx.connection, thread_id=row["thread_id"])]
+
+
+def cursor(tx: Tx) -> Cursor:
+    """Where the room stands: the newest message id and arrival number."""
+    return Cursor(
+        latest_id=queries.latest_message_id(tx.connection)[0],
+        latest_seq=queries.latest_inbox_seq(tx.connection)[0],
+    )
+
+
+def inbox(
+    tx: Tx,
+    agent_id: str,
+    *,
+    unread: bool,
+    since_id: int | None,
+    after_seq: int | None,
+    state: Rung | None,
+    limit: int,
+) -> list[InboxMessage]:
+    """What stands in an agent's inbox, in order of arrival (with `since_id`: in order of message ids)."""
+    common: dict[str, Any] = {"agent_id": agent_id, "limit": limit}
+    if state is not None:
+        rows = queries.inbox_in_state(tx.connection, **common, state=state, after_seq=after_seq or 0)
+    elif since_id is not None:
+        query = queries.inbox_unread_since_id if unread else queries.inbox_since_id
+        rows = query(tx.connection, **common, since_id=since_id)
+    else:
+        query = queries.inbox_unread_after_seq if unread else queries.inbox_after_seq
+        rows = query(tx.connection, **common, after_seq=after_seq or 0)
+    return [
+        InboxMessage(
+            **message_fields(row),
+            inbox_seq=row["seq"],
+            state=Rung(row["state"]),
+            attempts=row["attempts"],
+            read_at=row["read_at"],
+        )
+        for row in rows
+    ]
+
+
+def browse(
+    tx: Tx,
+    *,
+    sender: str | None,
+    to: str | None,
+    channel: str | None,
+    thread_id: int | None,
+    limit: int,
+    before: int | None,
+) -> list[Message]:
+    """History, newest first; `before` is the id to go on from."""
+    given = {
+        "sender = :sender": ("sender", sender),
+        "target = :target": ("target", to),
+        "channel = :channel": ("channel", channel),
+        "thread_id = :thread_id": ("thread_id", thread_id),
+        "id < :before": ("before", before),
+    }
+    conditions = [condition for condition, (_, value) in given.items() if value is not None] or ["1"]
+    parameters = {name: value for name, value in given.values() if value is not None}
+    # The conditions are the literals above; every value is a bound parameter.
+    statement = (
+        f"SELECT * FROM messages_with_claim WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+    )
+    rows: list[Row] = tx.connection.execute(statement, {**parameters, "limit": limit}).fetchall()
+    return [message_of(row) for row in rows]

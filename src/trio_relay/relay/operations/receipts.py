@@ -1,0 +1,115 @@
+"""Receipts: the ladder of each delivery, reported by the recipient's program and written down as it was seen."""
+
+from typing import Any
+
+from trio_relay.core.ladder import REPORTABLE, Step, step
+from trio_relay.core.model import Rung
+from trio_relay.core.wire import Receipt, ReceiptReport, ReceiptStep
+from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, StaleInstance
+from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.tx import Row, Tx, check_session, dump, from_json, is_live
+from trio_relay.store.queries import queries
+
+#: Evidence holds ids and modes, never text: bytes of JSON, at most.
+MAX_EVIDENCE = 4096
+
+
+def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
+    """Write down a rung that was seen. Repeating a report, or reporting a rung already passed, changes nothing.
+
+    Raises:
+        Invalid: a rung only the relay itself can know, or evidence that is too large.
+        NotFound: the agent is no recipient of this message (``not_a_recipient``).
+        StaleInstance: the report comes from an instance that has been replaced.
+        Conflict: the delivery has already ended another way (``delivery_ended``).
+
+    """
+    if request.state not in REPORTABLE:
+        allowed = ", ".join(rung for rung in Rung if rung in REPORTABLE)
+        raise Invalid(
+            f"{request.state} is not for a recipient to report",
+            fields=(FieldError("state", f"expected one of {allowed}"),),
+        )
+    if len(dump(request.evidence)) > MAX_EVIDENCE:
+        raise Invalid(
+            "the evidence is too large",
+            fields=(FieldError("evidence", f"expected at most {MAX_EVIDENCE} bytes of JSON"),),
+        )
+    message_row(tx, message_id)
+    agent: Row | None = queries.get_agent(tx.connection, id=request.agent_id)
+    if agent is not None and not check_session(agent, request) and is_live(tx, agent):
+        raise StaleInstance(
+            f"agent {request.agent_id!r} is live: a receipt must name its instance", code="session_required"
+        )
+    delivery: Row | None = queries.get_inbox(tx.connection, agent_id=request.agent_id, message_id=message_id)
+    if delivery is None:
+        raise NotFound(f"message {message_id} was not sent to {request.agent_id!r}", code="not_a_recipient")
+    current = Rung(delivery["state"])
+    match step(current, request.state):
+        case Step.ENDED:
+            raise Conflict(f"this delivery has ended: {current}", code="delivery_ended")
+        case Step.CLIMB | Step.AGAIN:
+            climb(tx, message_id, request.agent_id, request.state, request.evidence)
+        case Step.NOTHING:
+            pass
+    return _receipt_of(tx, message_id, request.agent_id)
+
+
+def climb(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str, Any]) -> None:
+    """Put a delivery on a rung. From ``in_context`` on the message counts as read."""
+    seen = rung is not Rung.HANDED_OFF
+    queries.climb(
+        tx.connection,
+        agent_id=agent_id,
+        message_id=message_id,
+        state=rung,
+        attempt=int(rung is Rung.HANDED_OFF),
+        read_at=tx.now if seen else None,
+    )
+    queries.insert_receipt(
+        tx.connection,
+        message_id=message_id,
+        agent_id=agent_id,
+        state=rung,
+        now=tx.now,
+        evidence=dump(evidence),
+    )
+    tx.event("message.receipt", messageId=message_id, agentId=agent_id, state=rung)
+
+
+def end(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str, Any]) -> None:
+    """End a delivery that has not ended, with the reason in `evidence`."""
+    climb(tx, message_id, agent_id, rung, evidence)
+
+
+def link_reply(tx: Tx, message_id: int, agent_id: str, reply_id: int) -> None:
+    """A recipient has answered: the relay saw the reply itself."""
+    delivery: Row | None = queries.get_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
+    if delivery is not None and step(Rung(delivery["state"]), Rung.ANSWERED) is Step.CLIMB:
+        climb(tx, message_id, agent_id, Rung.ANSWERED, {"replyId": reply_id})
+
+
+def receipts(tx: Tx, message_id: int) -> list[Receipt]:
+    """The ladder of every recipient of a message."""
+    message_row(tx, message_id)
+    return [
+        _receipt_of(tx, message_id, row["agent_id"])
+        for row in list(queries.recipients(tx.connection, message_id=message_id))
+    ]
+
+
+def _receipt_of(tx: Tx, message_id: int, agent_id: str) -> Receipt:
+    delivery: Row = queries.get_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
+    accepted_at = message_row(tx, message_id)["created_at"]
+    steps = [
+        ReceiptStep(state=Rung.ACCEPTED, at=accepted_at, evidence={"messageId": message_id}),
+        ReceiptStep(state=Rung.QUEUED, at=delivery["queued_at"], evidence={"inboxSeq": delivery["seq"]}),
+    ]
+    steps += [
+        ReceiptStep(state=Rung(row["state"]), at=row["at"], evidence=from_json(row["evidence"]))
+        for row in queries.receipts_of(tx.connection, message_id=message_id)
+        if row["agent_id"] == agent_id
+    ]
+    return Receipt(
+        agent_id=agent_id, state=Rung(delivery["state"]), attempts=delivery["attempts"], steps=steps
+    )

@@ -1,0 +1,128 @@
+"""The transaction an operation runs in, and the few things every operation does with it."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from trio_relay.core.model import AgentStatus
+from trio_relay.core.wire import Agent, Message, SessionFields
+from trio_relay.errors import NotFound, StaleInstance
+from trio_relay.store.queries import queries
+
+Row = Mapping[str, Any]
+to_json = msgspec.json.Encoder().encode
+from_json = msgspec.json.decode
+
+
+def dump(value: Any) -> str:
+    """JSON text for a column."""
+    return to_json(value).decode()
+
+
+@dataclass(slots=True)
+class Tx:
+    """One transaction: the connection, the instant it happens at (Unix ms) and whom to wake after the commit."""
+
+    connection: sqlite3.Connection
+    now: int
+    new_token: Callable[[], str]
+    stale_after: int
+    claim_ttl: int
+    wake: set[str] = field(default_factory=set)
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Write one line of the event log; it commits with the change it tells. Ids only, never bodies."""
+        queries.insert_event(self.connection, type=kind, now=self.now, data=dump(data))
+
+
+def agent_row(tx: Tx, agent_id: str) -> Row:
+    """The agent's row.
+
+    Raises:
+        NotFound: nobody is registered under this id (code ``unknown_agent``).
+
+    """
+    row: Row | None = queries.get_agent(tx.connection, id=agent_id)
+    if row is None:
+        raise NotFound(f"no agent {agent_id!r} is registered", code="unknown_agent")
+    return row
+
+
+def is_live(tx: Tx, row: Row) -> bool:
+    """Whether the agent's instance identifies itself in its calls and has been heard from lately."""
+    return (
+        bool(row["session_aware"])
+        and row["status"] != AgentStatus.OFFLINE
+        and (row["last_seen"] >= tx.now - tx.stale_after)
+    )
+
+
+def check_session(row: Row, session: SessionFields) -> bool:
+    """Whether the call comes from the registered instance (True) or does not say (False).
+
+    Raises:
+        StaleInstance: it comes from an instance that has been replaced.
+
+    """
+    if session.instance_id is None and session.epoch is None:
+        return False
+    if session.instance_id not in (None, row["instance_id"]) or session.epoch not in (None, row["epoch"]):
+        raise StaleInstance(
+            f"agent {row['id']!r} is now instance {row['instance_id']!r}, epoch {row['epoch']}: "
+            "a newer instance has registered"
+        )
+    return True
+
+
+def agent_of(row: Row) -> Agent:
+    """The agent as the API shows it."""
+    return Agent(
+        id=row["id"],
+        name=row["name"],
+        label=row["label"],
+        machine=row["machine"],
+        rig=row["rig"],
+        tags=from_json(row["tags"]),
+        capabilities=from_json(row["capabilities"]),
+        channels=from_json(row["channels"]),
+        status=AgentStatus(row["status"]),
+        ready=bool(row["ready"]),
+        ready_reason=row["ready_reason"],
+        instance_id=row["instance_id"],
+        epoch=row["epoch"],
+        meta=from_json(row["meta"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        last_seen=row["last_seen"],
+    )
+
+
+def message_fields(row: Row) -> dict[str, Any]:
+    """The fields every form of a message has, from a row of ``messages_with_claim``."""
+    return {
+        "id": row["id"],
+        "sender": row["sender"],
+        "to": row["target"],
+        "channel": row["channel"],
+        "subject": row["subject"],
+        "body": row["body"],
+        "reply_to": row["reply_to"],
+        "thread_id": row["thread_id"],
+        "claimable": bool(row["claimable"]),
+        "claimed_by": row["claimed_by"],
+        "claimed_at": row["claimed_at"],
+        "claim_expires_at": row["claim_expires_at"],
+        "type": row["type"],
+        "meta": from_json(row["meta"]),
+        "created_at": row["created_at"],
+        "root_id": row["thread_id"],
+        "hop": row["hop"],
+    }
+
+
+def message_of(row: Row) -> Message:
+    """The message as the API shows it."""
+    return Message(**message_fields(row))

@@ -1,0 +1,1 @@
+"""The HTTP face of the service: one blueprint a resource; a view reads, calls the service, writes."""

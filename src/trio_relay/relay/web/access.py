@@ -1,0 +1,120 @@
+"""Who may call: the shared token, and no foreign web page.
+
+Without a token the relay is open to this machine, which includes every web page its browser shows. So the ``Host``
+must be ours (a page that rebinds its name to 127.0.0.1 sends its own) and an ``Origin``, which browsers attach to
+cross-site requests, must be our own or one that was allowed.
+"""
+
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from trio_relay.errors import Refused, Unauthorized
+from trio_relay.relay.web.problems import problem_of
+from trio_relay.settings import ServerSettings
+
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
+_CORS_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Agent-Relay-Token",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def install(app: QuartTrio, settings: ServerSettings) -> None:
+    """Check every request of `app` before its view runs."""
+
+    @app.before_request
+    async def check() -> Response | None:
+        try:
+            check_host(request.headers.get("Host", ""), settings)
+            check_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
+            if request.method == "OPTIONS":
+                return Response(status=204)
+            if request.path not in _OPEN_PATHS:
+                check_token(
+                    request.headers.get("Authorization"), request.headers.get("X-Agent-Relay-Token"), settings
+                )
+        except Refused as error:
+            return problem_of(error)
+        return None
+
+    @app.after_request
+    async def cors(response: Response) -> Response:
+        origin = request.headers.get("Origin")
+        if origin is not None and _is_allowed(origin, settings):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+            if request.method == "OPTIONS":
+                response.headers.update(_CORS_HEADERS)
+        return response
+
+
+def check_token(authorization: str | None, own_header: str | None, settings: ServerSettings) -> None:
+    """Compare the shared token, if there is one, in constant time.
+
+    Raises:
+        Unauthorized: none was given, or a wrong one.
+
+    """
+    if settings.token is None:
+        return
+    given = own_header
+    if given is None and authorization is not None and authorization[:7].lower() == "bearer ":
+        given = authorization[7:].strip()
+    if given is None:
+        raise Unauthorized("this relay needs its token (Authorization: Bearer …)", code="token_required")
+    if not hmac.compare_digest(given.encode(), settings.token.encode()):
+        raise Unauthorized("the token is not the relay's", code="bad_token")
+
+
+def check_host(host: str, settings: ServerSettings) -> None:
+    """Without a token, answer only to this machine's own names.
+
+    Raises:
+        Refused: the request names another host (code ``host_refused``).
+
+    """
+    if settings.token is not None or settings.allow_unauth:
+        return
+    name = urlsplit(f"//{host}").hostname if _parses(host) else None
+    if name is None or not (name == "localhost" or name == settings.host.lower() or is_loopback(name)):
+        raise Refused(
+            "without a token the relay answers only to this machine's own names", code="host_refused"
+        )
+
+
+def check_origin(origin: str | None, host: str, settings: ServerSettings) -> None:
+    """A browser page must be our own or an allowed one.
+
+    Raises:
+        Refused: it is another one (code ``origin_refused``).
+
+    """
+    if origin is None or _is_allowed(origin, settings):
+        return
+    if _parses(origin.partition("://")[2]) and urlsplit(origin).netloc.lower() == host.lower():
+        return
+    raise Refused("pages of this origin may not call the relay", code="origin_refused")
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name is an address of this machine's loopback."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
+
+
+def _is_allowed(origin: str, settings: ServerSettings) -> bool:
+    return "*" in settings.cors_origins or origin in settings.cors_origins
+
+
+def _parses(host: str) -> bool:
+    try:
+        return bool(urlsplit(f"//{host}").hostname)
+    except ValueError:
+        return False

@@ -1,0 +1,164 @@
+"""``/api/messages``: sending, reading, receipts, claims."""
+
+from typing import Annotated
+
+import msgspec
+from quart import Blueprint, request
+
+from trio_relay.core.model import Rung
+from trio_relay.core.wire import (
+    AgentId,
+    ClaimedMessage,
+    ClaimRequest,
+    Cursor,
+    InboxMessage,
+    Message,
+    Name,
+    ReadMark,
+    Receipt,
+    ReceiptReport,
+    SendRequest,
+    SentMessage,
+    Wire,
+)
+from trio_relay.errors import FieldError, Invalid
+from trio_relay.relay.service import RelayService
+from trio_relay.relay.web.api import api
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class MessageQuery(Wire, kw_only=True):
+    """Query of ``GET /messages``: with `for` an inbox, without it the history.
+
+    `wait`: answer the moment something is in the inbox, or after so many seconds (at most 60).
+    """
+
+    inbox_of: AgentId | None = msgspec.field(default=None, name="for")
+    unread: bool = False
+    since_id: Id | None = None
+    after_seq: Id | None = None
+    state: Rung | None = None
+    wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    sender: AgentId | None = msgspec.field(default=None, name="from")
+    to: AgentId | None = None
+    channel: Name | None = None
+    thread: Id | None = None
+    before: Id | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
+def messages_blueprint(service: RelayService) -> Blueprint:
+    """The routes of ``/api/messages``."""
+    routes = Blueprint("messages", __name__, url_prefix="/api/messages")
+
+    @routes.post("")
+    @api(body=SendRequest, responses={201: SentMessage, 200: SentMessage})
+    async def send(body: SendRequest) -> tuple[SentMessage, int]:
+        """Send a message; 200 instead of 201 when the idempotency key was known."""
+        header = request.headers.get("Idempotency-Key")
+        if header is not None and body.idempotency_key is None:
+            if not 1 <= len(header) <= 200:
+                expected = FieldError("Idempotency-Key", "expected 1 to 200 characters")
+                raise Invalid("the Idempotency-Key header is not usable", fields=(expected,))
+            body.idempotency_key = header
+        message, new = await service.send(body)
+        return message, 201 if new else 200
+
+    @routes.get("")
+    @api(query=MessageQuery, responses={200: list[InboxMessage] | list[Message]})
+    async def read(query: MessageQuery) -> list[InboxMessage] | list[Message]:
+        """Read an inbox (`for`), or browse the history."""
+        if query.inbox_of is None:
+            return await service.browse(
+                sender=query.sender,
+                to=query.to,
+                channel=query.channel,
+                thread_id=query.thread,
+                limit=query.limit,
+                before=query.before,
+            )
+        return await service.inbox(
+            query.inbox_of,
+            unread=query.unread,
+            since_id=query.since_id,
+            after_seq=query.after_seq,
+            state=query.state,
+            limit=query.limit,
+            wait=query.wait,
+        )
+
+    @routes.get("/cursor")
+    @api(responses={200: Cursor})
+    async def cursor() -> Cursor:
+        """Read the newest message id and arrival number."""
+        return await service.cursor()
+
+    @routes.get("/<int:message_id>")
+    @api(responses={200: Message})
+    async def get_message(message_id: int) -> Message:
+        """Read one message."""
+        return await service.get_message(known_id(message_id))
+
+    @routes.get("/<int:message_id>/thread")
+    @api(responses={200: list[Message]})
+    async def thread(message_id: int) -> list[Message]:
+        """Read the whole reply chain of a message, oldest first."""
+        return await service.thread(known_id(message_id))
+
+    @routes.patch("/<int:message_id>")
+    @api(body=ReadMark, responses={200: Message})
+    async def mark_read(message_id: int, body: ReadMark) -> Message:
+        """Mark a message read for one recipient."""
+        return await service.mark_read(known_id(message_id), body)
+
+    @routes.delete("/<int:message_id>")
+    @api(responses={200: dict[str, bool]})
+    async def delete_message(message_id: int) -> dict[str, bool]:
+        """Remove a message from history."""
+        await service.delete_message(known_id(message_id))
+        return {"ok": True}
+
+    @routes.get("/<int:message_id>/receipts")
+    @api(responses={200: list[Receipt]})
+    async def receipts(message_id: int) -> list[Receipt]:
+        """Read the delivery ladder of every recipient."""
+        return await service.receipts(known_id(message_id))
+
+    @routes.post("/<int:message_id>/receipts")
+    @api(body=ReceiptReport, responses={200: Receipt})
+    async def report(message_id: int, body: ReceiptReport) -> Receipt:
+        """Report a rung that a recipient's program has seen."""
+        return await service.report(known_id(message_id), body)
+
+    @routes.post("/<int:message_id>/claim")
+    @api(body=ClaimRequest, responses={200: ClaimedMessage})
+    async def claim(message_id: int, body: ClaimRequest) -> ClaimedMessage:
+        """Claim a claimable message under a lease."""
+        return await service.claim(known_id(message_id), body)
+
+    @routes.post("/<int:message_id>/claim/renew")
+    @api(body=ClaimRequest, responses={200: ClaimedMessage})
+    async def renew(message_id: int, body: ClaimRequest) -> ClaimedMessage:
+        """Renew a claim before its lease runs out."""
+        return await service.renew(known_id(message_id), body)
+
+    @routes.post("/<int:message_id>/claim/release")
+    @api(body=ClaimRequest, responses={200: Message})
+    async def release(message_id: int, body: ClaimRequest) -> Message:
+        """Give a claim back; the others hear of the message again."""
+        return await service.release(known_id(message_id), body)
+
+    @routes.post("/<int:message_id>/claim/complete")
+    @api(body=ClaimRequest, responses={200: Message})
+    async def complete(message_id: int, body: ClaimRequest) -> Message:
+        """Complete the claimed work."""
+        return await service.complete(known_id(message_id), body)
+
+    return routes
+
+
+def known_id(message_id: int) -> int:
+    """Bring an id from a path into the range the store can look up; what lies beyond exists as little as 0 does."""
+    return message_id if message_id < 2**63 else 0

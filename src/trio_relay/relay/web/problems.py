@@ -1,0 +1,122 @@
+"""Errors on the wire: RFC 9457 problem documents. The status of each error class is this table."""
+
+import http
+import re
+import traceback
+
+import msgspec
+import structlog
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from trio_relay.core.wire import Problem
+from trio_relay.errors import (
+    Conflict,
+    ConnectionLost,
+    FieldError,
+    Invalid,
+    NotFound,
+    Refused,
+    RelayError,
+    Unauthorized,
+    Unavailable,
+)
+
+log = structlog.get_logger("trio_relay.http")
+
+STATUS: dict[type[RelayError], int] = {
+    Invalid: 400,
+    Unauthorized: 401,
+    Refused: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+    ConnectionLost: 502,
+    RelayError: 500,
+}
+_HTTP_CODES = {
+    400: "bad_request",
+    404: "no_such_route",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    431: "headers_too_large",
+    500: "internal_error",
+}
+_DETAILS = {
+    404: "nothing is served at this path",
+    408: "the request body did not arrive in time",
+    413: "the request body is larger than this relay accepts (AGENT_RELAY_MAX_BODY_BYTES)",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def status_of(error: RelayError) -> int:
+    """The HTTP status of an error: that of the nearest class in the table."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(status: int, detail: str, code: str, fields: tuple[FieldError, ...] = ()) -> Response:
+    """A problem document as a response."""
+    document = Problem(
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        error=detail,
+        errors=[{"path": field.path, "message": field.message} for field in fields],
+    )
+    response = Response(_encode(document), status=status, content_type="application/problem+json")
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def problem_of(error: RelayError) -> Response:
+    """An error of ours as a response."""
+    return problem(status_of(error), error.detail, error.code, error.fields)
+
+
+def install(app: QuartTrio) -> None:
+    """Answer every error of `app` with a problem document; a bug is logged, never shown."""
+
+    @app.errorhandler(RelayError)
+    async def on_relay_error(error: RelayError) -> Response:
+        return problem_of(error)
+
+    @app.errorhandler(HTTPException)
+    async def on_http_error(error: HTTPException) -> Response:
+        status = error.code or 500
+        detail = _DETAILS.get(status) or error.description or error.name
+        response = problem(status, detail, _HTTP_CODES.get(status, f"http_{status}"))
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
+
+    @app.errorhandler(Exception)
+    async def on_bug(error: Exception) -> Response:
+        # Frames only: the text of a foreign exception, or its locals, could hold a message body.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        log.error("unhandled error", kind=type(error).__name__, frames=frames)
+        return problem(500, "the relay made a mistake; it is in its log", "internal_error")
+
+
+_AT = re.compile(r" - at `(?:key in )?\$?\.?(.*?)`$")
+_FIELD = re.compile(r"(?:required|unknown) field `(\w+)`")
+
+
+def invalid(error: msgspec.ValidationError) -> Invalid:
+    """A msgspec error as ours: which field, what was expected there. Never the value itself."""
+    text = str(error)
+    at = _AT.search(text)
+    message = text[: at.start()] if at else text
+    message = message.split(", got ")[0] if "Invalid enum value" not in message else "Invalid value"
+    path = at[1] if at else ""
+    field = _FIELD.search(message)
+    if field is not None:
+        path = f"{path}.{field[1]}" if path else field[1]
+    return Invalid(f"{path or 'the body'}: {message}", fields=(FieldError(path, message),))

@@ -1,0 +1,57 @@
+"""Is it up, is it ready, how much is in it: ``/healthz``, ``/readyz``, ``/api/stats``; and the page at ``/``."""
+
+from quart import Blueprint, Response
+
+from trio_relay import __version__
+from trio_relay.core.wire import Health, Stats
+from trio_relay.errors import RelayError
+from trio_relay.relay.service import RelayService
+from trio_relay.relay.web.api import api
+from trio_relay.relay.web.problems import problem
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>trio-relay</title>
+<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem}
+code{font-size:.95em}</style>
+<h1>trio-relay</h1><p>The relay is running. Watch it from a terminal:</p>
+<pre><code>trio-relay status
+trio-relay agents
+trio-relay send TARGET "hello"</code></pre>
+<p>Counts: <a href="/api/stats">/api/stats</a>. Agents: <a href="/api/agents">/api/agents</a>.</p></html>
+"""
+
+
+def system_blueprint(service: RelayService) -> Blueprint:
+    """The routes about the relay itself."""
+    routes = Blueprint("system", __name__)
+
+    @routes.get("/healthz")
+    @api(responses={200: Health})
+    async def healthz() -> Health:
+        """Say that the process answers."""
+        return Health(status="ok", version=__version__)
+
+    @routes.get("/readyz")
+    @api(responses={200: Health})
+    async def readyz() -> Response | Health:
+        """Say whether the relay can serve: its store answers and it is not stopping."""
+        if service.hub.closed:
+            return problem(503, "the relay is shutting down", "shutting_down")
+        try:
+            await service.cursor()
+        except RelayError as error:
+            return problem(503, error.detail, error.code)
+        return Health(status="ready", version=__version__)
+
+    @routes.get("/api/stats")
+    @api(responses={200: Stats})
+    async def stats() -> Stats:
+        """Count what is in the room."""
+        return await service.stats()
+
+    @routes.get("/")
+    async def home() -> Response:
+        """Show a person that the relay runs."""
+        return Response(_PAGE, content_type="text/html; charset=utf-8")
+
+    return routes

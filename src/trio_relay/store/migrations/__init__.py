@@ -1,0 +1,62 @@
+"""Ordered schema changes: ``NNNN_name.sql``, each applied once, in its own transaction.
+
+The number of the newest applied one stands in the database file itself (``PRAGMA user_version``). A database written
+by a newer trio-relay is refused rather than guessed at.
+"""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from trio_relay.errors import RelayError
+
+_FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One schema change: its number and its SQL."""
+
+    number: int
+    sql: str
+
+
+def all_migrations() -> list[Migration]:
+    """Every migration this version knows, in order."""
+    found = []
+    for path in sorted(Path(__file__).parent.glob("*.sql")):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None:
+            raise RuntimeError(f"{path.name} is not named NNNN_name.sql")
+        found.append(Migration(int(match[1]), path.read_text(encoding="utf-8")))
+    return found
+
+
+def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None = None) -> int:
+    """Apply what is missing; answer the number of migrations applied.
+
+    Raises:
+        RelayError: the file was written by a newer version (code ``store_too_new``).
+
+    """
+    migrations = all_migrations() if migrations is None else migrations
+    (present,) = connection.execute("PRAGMA user_version").fetchone()
+    newest = max(migration.number for migration in migrations)
+    if present > newest:
+        raise RelayError(
+            f"this database has schema {present}, this trio-relay knows up to {newest}: upgrade trio-relay",
+            code="store_too_new",
+        )
+    missing = [migration for migration in migrations if migration.number > present]
+    for migration in missing:
+        # executescript() commits by itself, so the script brings its own transaction; a crash leaves the old schema.
+        try:
+            connection.executescript(
+                f"BEGIN EXCLUSIVE;\n{migration.sql}\nPRAGMA user_version = {migration.number};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.rollback()
+            raise
+    return len(missing)

@@ -1,0 +1,42 @@
+-- name: open_lease(key)!
+-- Something can now be claimed.
+INSERT INTO leases (key, state) VALUES (:key, 'open');
+
+-- name: get_lease(key)^
+-- One lease.
+SELECT * FROM leases WHERE key = :key;
+
+-- name: claim_lease(key, holder, holder_epoch, token, now, expires_at)!
+-- Compare and swap: open, or held by a lease that has run out. The row count is the verdict.
+UPDATE leases
+SET state = 'held', holder = :holder, holder_epoch = :holder_epoch, token = :token, epoch = epoch + 1,
+    attempts = attempts + 1, claimed_at = :now, expires_at = :expires_at
+WHERE key = :key AND (state = 'open' OR (state = 'held' AND expires_at <= :now));
+
+-- name: renew_lease(key, holder, token, now, expires_at)!
+-- The holder keeps it, while it has not run out.
+UPDATE leases SET expires_at = :expires_at
+WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
+
+-- name: release_lease(key, holder, token)!
+-- The holder gives it back.
+UPDATE leases SET state = 'open', holder = NULL, holder_epoch = NULL, token = NULL, claimed_at = NULL, expires_at = NULL
+WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token;
+
+-- name: complete_lease(key, holder, token, result, now)!
+-- The holder is done, while its lease has not run out.
+UPDATE leases SET state = 'done', token = NULL, expires_at = NULL, result = :result
+WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
+
+-- name: take_back_lease(key, epoch)!
+-- Taken from a holder that lapsed, left or was replaced.
+UPDATE leases SET state = 'open', holder = NULL, holder_epoch = NULL, token = NULL, claimed_at = NULL, expires_at = NULL
+WHERE key = :key AND state = 'held' AND epoch = :epoch;
+
+-- name: lapsed_leases(now, limit)
+-- Held leases that have run out.
+SELECT key, epoch, holder FROM leases WHERE state = 'held' AND expires_at <= :now ORDER BY expires_at LIMIT :limit;
+
+-- name: leases_held_by(holder)
+-- What an agent holds.
+SELECT key, epoch, holder FROM leases WHERE state = 'held' AND holder = :holder;
