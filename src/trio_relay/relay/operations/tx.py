@@ -17,6 +17,10 @@ to_json = msgspec.json.Encoder().encode
 from_json = msgspec.json.decode
 
 
+#: The doorbell of whoever follows the event log; no agent id is empty.
+EVENTS = ""
+
+
 def dump(value: Any) -> str:
     """JSON text for a column."""
     return to_json(value).decode()
@@ -36,6 +40,7 @@ class Tx:
     def event(self, kind: str, **data: Any) -> None:
         """Write one line of the event log; it commits with the change it tells. Ids only, never bodies."""
         queries.insert_event(self.connection, type=kind, now=self.now, data=dump(data))
+        self.wake.add(EVENTS)
 
 
 def agent_row(tx: Tx, agent_id: str) -> Row:

@@ -44,7 +44,7 @@ def api(
         @wraps(view)
         async def handle(**arguments: Any) -> Response:
             if decoder is not None:
-                raw: bytes = await request.get_data(cache=False, as_text=False)
+                raw: bytes = await request.get_data(cache=False)  # type: ignore[assignment]  # as_text is False
                 arguments["body"] = decode(decoder, b"{}" if optional_body and not raw.strip() else raw)
             if query is not None:
                 try:

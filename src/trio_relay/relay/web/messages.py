@@ -22,6 +22,7 @@ from trio_relay.core.wire import (
     Wire,
 )
 from trio_relay.errors import FieldError, Invalid
+from trio_relay.relay.operations import leases, messages, messages_read, receipts
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.api import api
 
@@ -63,7 +64,7 @@ def messages_blueprint(service: RelayService) -> Blueprint:
                 expected = FieldError("Idempotency-Key", "expected 1 to 200 characters")
                 raise Invalid("the Idempotency-Key header is not usable", fields=(expected,))
             body.idempotency_key = header
-        message, new = await service.send(body)
+        message, new = await service.write(messages.send, body)
         return message, 201 if new else 200
 
     @routes.get("")
@@ -71,7 +72,8 @@ def messages_blueprint(service: RelayService) -> Blueprint:
     async def read(query: MessageQuery) -> list[InboxMessage] | list[Message]:
         """Read an inbox (`for`), or browse the history."""
         if query.inbox_of is None:
-            return await service.browse(
+            return await service.read(
+                messages_read.browse,
                 sender=query.sender,
                 to=query.to,
                 channel=query.channel,
@@ -93,68 +95,68 @@ def messages_blueprint(service: RelayService) -> Blueprint:
     @api(responses={200: Cursor})
     async def cursor() -> Cursor:
         """Read the newest message id and arrival number."""
-        return await service.cursor()
+        return await service.read(messages_read.cursor)
 
     @routes.get("/<int:message_id>")
     @api(responses={200: Message})
     async def get_message(message_id: int) -> Message:
         """Read one message."""
-        return await service.get_message(known_id(message_id))
+        return await service.read(messages_read.get_message, known_id(message_id))
 
     @routes.get("/<int:message_id>/thread")
     @api(responses={200: list[Message]})
     async def thread(message_id: int) -> list[Message]:
         """Read the whole reply chain of a message, oldest first."""
-        return await service.thread(known_id(message_id))
+        return await service.read(messages_read.thread, known_id(message_id))
 
     @routes.patch("/<int:message_id>")
     @api(body=ReadMark, responses={200: Message})
     async def mark_read(message_id: int, body: ReadMark) -> Message:
         """Mark a message read for one recipient."""
-        return await service.mark_read(known_id(message_id), body)
+        return await service.write(messages.mark_read, known_id(message_id), body)
 
     @routes.delete("/<int:message_id>")
     @api(responses={200: dict[str, bool]})
     async def delete_message(message_id: int) -> dict[str, bool]:
         """Remove a message from history."""
-        await service.delete_message(known_id(message_id))
+        await service.write(messages.delete, known_id(message_id))
         return {"ok": True}
 
     @routes.get("/<int:message_id>/receipts")
     @api(responses={200: list[Receipt]})
-    async def receipts(message_id: int) -> list[Receipt]:
+    async def read_receipts(message_id: int) -> list[Receipt]:
         """Read the delivery ladder of every recipient."""
-        return await service.receipts(known_id(message_id))
+        return await service.read(receipts.receipts, known_id(message_id))
 
     @routes.post("/<int:message_id>/receipts")
     @api(body=ReceiptReport, responses={200: Receipt})
     async def report(message_id: int, body: ReceiptReport) -> Receipt:
         """Report a rung that a recipient's program has seen."""
-        return await service.report(known_id(message_id), body)
+        return await service.write(receipts.report, known_id(message_id), body)
 
     @routes.post("/<int:message_id>/claim")
     @api(body=ClaimRequest, responses={200: ClaimedMessage})
     async def claim(message_id: int, body: ClaimRequest) -> ClaimedMessage:
         """Claim a claimable message under a lease."""
-        return await service.claim(known_id(message_id), body)
+        return await service.write(leases.claim, known_id(message_id), body)
 
     @routes.post("/<int:message_id>/claim/renew")
     @api(body=ClaimRequest, responses={200: ClaimedMessage})
     async def renew(message_id: int, body: ClaimRequest) -> ClaimedMessage:
         """Renew a claim before its lease runs out."""
-        return await service.renew(known_id(message_id), body)
+        return await service.write(leases.renew, known_id(message_id), body)
 
     @routes.post("/<int:message_id>/claim/release")
     @api(body=ClaimRequest, responses={200: Message})
     async def release(message_id: int, body: ClaimRequest) -> Message:
         """Give a claim back; the others hear of the message again."""
-        return await service.release(known_id(message_id), body)
+        return await service.write(leases.release, known_id(message_id), body)
 
     @routes.post("/<int:message_id>/claim/complete")
     @api(body=ClaimRequest, responses={200: Message})
     async def complete(message_id: int, body: ClaimRequest) -> Message:
         """Complete the claimed work."""
-        return await service.complete(known_id(message_id), body)
+        return await service.write(leases.complete, known_id(message_id), body)
 
     return routes
 

@@ -5,6 +5,7 @@ from quart import Blueprint, Response
 from trio_relay import __version__
 from trio_relay.core.wire import Health, Stats
 from trio_relay.errors import RelayError
+from trio_relay.relay.operations import messages_read
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.api import api
 from trio_relay.relay.web.problems import problem
@@ -38,7 +39,7 @@ def system_blueprint(service: RelayService) -> Blueprint:
         if service.hub.closed:
             return problem(503, "the relay is shutting down", "shutting_down")
         try:
-            await service.cursor()
+            await service.read(messages_read.cursor)
         except RelayError as error:
             return problem(503, error.detail, error.code)
         return Health(status="ready", version=__version__)
