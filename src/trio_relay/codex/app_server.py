@@ -218,8 +218,7 @@ class AppServer:
 
     async def loaded_threads(self) -> list[str]:
         """List the ids of the threads in the server's memory."""
-        pages = self._pages("thread/loaded/list", {})
-        return [one async for page in pages for one in page if isinstance(one, str)]
+        return [one for one in await self._all("thread/loaded/list", {}) if isinstance(one, str)]
 
     async def unsubscribe(self, thread_id: str) -> None:
         """Stop hearing of a thread. The server unloads it 60 s after its last subscriber has left."""
@@ -259,21 +258,23 @@ class AppServer:
     async def user_messages(self, thread_id: str) -> list[UserMessageSeen]:
         """List every user message of the thread that carries a client id, oldest first."""
         seen: list[UserMessageSeen] = []
-        async for page in self._pages("thread/items/list", {"threadId": thread_id, "limit": _PAGE}):
-            for entry in page:
-                item = entry.get("item") if isinstance(entry, dict) else None
-                message = user_message(item, text_at(entry, "turnId")) if isinstance(item, dict) else None
-                if message is not None:
-                    seen.append(message)
+        for entry in await self._all("thread/items/list", {"threadId": thread_id, "limit": _PAGE}):
+            item = entry.get("item") if isinstance(entry, dict) else None
+            message = user_message(item, text_at(entry, "turnId")) if isinstance(item, dict) else None
+            if message is not None:
+                seen.append(message)
         return seen
 
     async def turn_result(self, thread_id: str, turn_id: str) -> TurnEnded | None:
         """Say how a turn of the thread ended. None: it still runs, or the thread does not know it."""
-        async for page in self._pages("thread/turns/list", {"threadId": thread_id, "limit": _PAGE}):
-            for turn in page:
+        params, cursor = {"threadId": thread_id, "limit": _PAGE, "sortDirection": "desc"}, None
+        while True:
+            turns, cursor = await self._page("thread/turns/list", params, cursor)
+            for turn in turns:
                 if text_at(turn, "id") == turn_id:
                     return None if text_at(turn, "status") == "inProgress" else turn_ended(turn)
-        return None
+            if cursor is None:
+                return None
 
     async def diagnostics_pid(self) -> int | None:
         """Return the process id of the native server; Codex from npm is a wrapper around it."""
@@ -281,18 +282,21 @@ class AppServer:
         pid = process.get("id") if isinstance(process, dict) else None
         return pid if isinstance(pid, int) else None
 
-    async def _pages(self, method: str, params: dict[str, Any]) -> AsyncGenerator[list[Any]]:
-        """Read a listing, page after page."""
-        cursor: Any = None
-        while True:
-            answer = await self.call(method, params if cursor is None else {**params, "cursor": cursor})
-            data = answer.get("data")
-            if not isinstance(data, list):
-                raise RemoteProtocolError(f"the app-server answered {method} without data")
-            yield data
-            cursor = answer.get("nextCursor")
-            if cursor is None:
-                return
+    async def _page(self, method: str, params: dict[str, Any], cursor: Any) -> tuple[list[Any], Any]:
+        """Read one page of a listing: its entries, and the cursor of the next page or None."""
+        answer = await self.call(method, params if cursor is None else {**params, "cursor": cursor})
+        data = answer.get("data")
+        if not isinstance(data, list):
+            raise RemoteProtocolError(f"the app-server answered {method} without data")
+        return data, answer.get("nextCursor")
+
+    async def _all(self, method: str, params: dict[str, Any]) -> list[Any]:
+        """Read a listing to its end."""
+        entries, cursor = await self._page(method, params, None)
+        while cursor is not None:
+            more, cursor = await self._page(method, params, cursor)
+            entries += more
+        return entries
 
 
 def _said(text: str, client_id: str) -> dict[str, Any]:

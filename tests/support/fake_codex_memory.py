@@ -1,0 +1,337 @@
+"""The memory of one process of the fake app-server: who is connected, which threads are loaded, and every call's deed."""
+
+# ruff: noqa: ARG002  # one signature for the table of calls
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from support.fake_codex_thread import FakeThread, Refusal, Rollout, Said
+from support.mock_model import MockModel
+
+MAX_INPUT = 1_048_576
+UNLOAD_AFTER = 60.0
+Params = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Client:
+    """One connection."""
+
+    send: Callable[[dict[str, Any]], None]
+    initialized: bool = False
+    unwanted: set[str] = field(default_factory=set)
+    subscribed: set[str] = field(default_factory=set)
+
+    def tell(self, method: str, params: Params) -> None:
+        if self.initialized and method not in self.unwanted:
+            self.send({"method": method, "params": params, "emittedAtMs": int(trio.current_time() * 1000)})
+
+
+@dataclass(eq=False)
+class _Question:
+    """A server request that waits for a person."""
+
+    number: int
+    thread_id: str
+    params: Params
+    answered: trio.Event = field(default_factory=trio.Event)
+    answer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> dict[str, Any]:
+        return {"method": "item/commandExecution/requestApproval", "id": self.number, "params": self.params}
+
+
+@dataclass(eq=False)
+class Memory:
+    """The state of one process. `disk` and `ids` outlive it."""
+
+    process: trio.Nursery
+    version: str
+    model: MockModel
+    tools: dict[str, Callable[[dict[str, Any]], Awaitable[str]]]
+    disk: dict[str, Rollout]
+    ids: Iterator[str]
+    calls: list[tuple[str, Params]]
+    threads: dict[str, FakeThread] = field(default_factory=dict)
+    clients: list[Client] = field(default_factory=list)
+    draining: bool = False
+    _originator: str | None = None
+    _questions: dict[int, _Question] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def _is_0_130(self) -> bool:
+        return self.version.startswith("0.130.")
+
+    # Clients
+
+    def join(self, send: Callable[[dict[str, Any]], None]) -> Client:
+        client = Client(send)
+        self.clients.append(client)
+        return client
+
+    def leave(self, client: Client) -> None:
+        self.clients.remove(client)
+        for thread_id in client.subscribed:
+            self._left(thread_id)
+
+    def broadcast(self, method: str, params: Params) -> None:
+        for client in self.clients:
+            client.tell(method, params)
+
+    def _subscribers(self, thread_id: str) -> list[Client]:
+        return [client for client in self.clients if thread_id in client.subscribed]
+
+    def _left(self, thread_id: str) -> None:
+        if not self._subscribers(thread_id):
+            self.process.start_soon(self._unload_later, thread_id)
+
+    async def _unload_later(self, thread_id: str) -> None:
+        await trio.sleep(UNLOAD_AFTER)
+        thread = self.threads.get(thread_id)
+        if thread is not None and thread.turn is None and not self._subscribers(thread_id):
+            del self.threads[thread_id]
+            self.broadcast("thread/status/changed", {"threadId": thread_id, "status": {"type": "notLoaded"}})
+            self.broadcast("thread/closed", {"threadId": thread_id})
+
+    async def leave_when_idle(self) -> None:
+        """End the process once no turn runs."""
+        while any(thread.turn is not None for thread in self.threads.values()):
+            await trio.sleep(0.05)
+        self.process.cancel_scope.cancel()
+
+    # Questions to a person
+
+    async def ask(self, thread: FakeThread, params: Params) -> dict[str, Any]:
+        """Ask every subscriber; the first answer, an error answer included."""
+        question = _Question(next(self._numbers), thread.id, params)
+        self._questions[question.number] = question
+        for client in self._subscribers(thread.id):
+            client.send(question.frame)
+        try:
+            await question.answered.wait()
+        finally:
+            self._questions.pop(question.number, None)
+            resolved = {"threadId": thread.id, "requestId": question.number}
+            for client in self._subscribers(thread.id):
+                client.tell("serverRequest/resolved", resolved)
+        return question.answer
+
+    def person_answers(self, frame: dict[str, Any]) -> None:
+        question = self._questions.pop(frame.get("id", -1), None)
+        if question is not None:  # late and second answers are ignored
+            question.answer.update(frame)
+            question.answered.set()
+
+    # Calls
+
+    def answer(self, client: Client, frame: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"id": frame["id"], "result": self._perform(client, frame["method"], frame.get("params"))}
+        except Refusal as refusal:
+            error = {"code": refusal.code, "message": refusal.message}
+            return {
+                "id": frame["id"],
+                "error": error if refusal.data is None else {**error, "data": refusal.data},
+            }
+
+    def _perform(self, client: Client, method: str, params: Params | None) -> dict[str, Any]:
+        if params is None:
+            raise Refusal("Invalid request: missing field `params`")
+        self.calls.append((method, params))
+        if method == "initialize":
+            return self._initialize(client, params)
+        if not client.initialized:
+            raise Refusal("Not initialized")
+        perform = _CALLS.get(method)
+        if perform is None or (self._is_0_130 and method == "thread/items/list"):
+            raise Refusal(f"Invalid request: unknown variant `{method}`, expected one of `initialize`")
+        if self.draining and method in {"thread/start", "turn/start"}:
+            retry = "Server is draining; retry after reconnecting"
+            raise Refusal(retry, data={"reason": "serverShuttingDown"})
+        return perform(self, client, params)
+
+    def _initialize(self, client: Client, params: Params) -> dict[str, Any]:
+        if client.initialized:
+            raise Refusal("Already initialized")
+        client.initialized = True
+        client.unwanted = set(params.get("capabilities", {}).get("optOutNotificationMethods") or ())
+        self._originator = (
+            self._originator or params["clientInfo"]["name"]
+        )  # the first client names the process
+        return {"userAgent": f"{self._originator}/{self.version} (fake)", "platformOs": "linux"}
+
+    def _thread_start(self, client: Client, params: Params) -> dict[str, Any]:
+        policy = params.get("approvalPolicy") or "on-request"
+        rollout = Rollout(next(self.ids), params.get("cwd") or "/", policy)
+        if context := params.get("developerInstructions"):
+            rollout.history.append(_developer(context))
+        thread = self._load(rollout)
+        client.subscribed.add(thread.id)
+        self.broadcast("thread/started", {"thread": thread.describe()})
+        return {"thread": thread.describe(), "model": "mock-model", "approvalPolicy": policy}
+
+    def _load(self, rollout: Rollout) -> FakeThread:
+        def tell(method: str, params: Params) -> None:
+            for client in self._subscribers(rollout.thread_id):
+                client.tell(method, params)
+
+        self.disk[rollout.thread_id] = rollout
+        thread = self.threads[rollout.thread_id] = FakeThread(
+            rollout=rollout,
+            model=self.model,
+            tools=self.tools,
+            ids=self.ids,
+            broadcast=self.broadcast,
+            tell=tell,
+            ask=self.ask,
+            before_0150=self._is_0_130,
+        )
+        return thread
+
+    def _thread_resume(self, client: Client, params: Params) -> dict[str, Any]:
+        thread_id = params["threadId"]
+        rollout = self.disk.get(thread_id)
+        if rollout is None or not rollout.on_disk:
+            if rollout is not None and rollout.turns and thread_id in self.threads:
+                raise Refusal(f"failed to read thread: rollout at {thread_id}.jsonl is empty", -32603)
+            raise Refusal(f"no rollout found for thread id {thread_id}")
+        thread = self.threads.get(thread_id)
+        if thread is None:
+            for turn in rollout.turns:
+                if turn["status"] == "inProgress":  # the process that ran it died
+                    turn["status"] = "interrupted"
+            thread = self._load(rollout)
+            self.broadcast("thread/status/changed", {"threadId": thread_id, "status": {"type": "idle"}})
+        client.subscribed.add(thread_id)
+        for question in self._questions.values():
+            if question.thread_id == thread_id:
+                client.send(question.frame)
+        answer: dict[str, Any] = {"thread": thread.describe()}
+        if "initialTurnsPage" in params:
+            answer["initialTurnsPage"] = _page(rollout.turns[::-1], params["initialTurnsPage"])
+        return answer
+
+    def _loaded(self, params: Params) -> FakeThread:
+        thread = self.threads.get(params["threadId"])
+        if thread is None:
+            raise Refusal(f"thread not found: {params['threadId']}")
+        return thread
+
+    def _thread_read(self, client: Client, params: Params) -> dict[str, Any]:
+        thread = self.threads.get(params["threadId"])
+        if thread is None:
+            rollout = self.disk.get(params["threadId"])
+            if rollout is None or not rollout.on_disk:
+                raise Refusal(f"thread not loaded: {params['threadId']}")
+            return {"thread": {"id": rollout.thread_id, "status": {"type": "notLoaded"}, "cwd": rollout.cwd}}
+        return {"thread": thread.describe()}
+
+    def _loaded_list(self, client: Client, params: Params) -> dict[str, Any]:
+        return _page(list(self.threads), params)
+
+    def _unsubscribe(self, client: Client, params: Params) -> dict[str, Any]:
+        thread_id = params["threadId"]
+        if thread_id not in self.threads:
+            return {"status": "notLoaded"}
+        if thread_id not in client.subscribed:
+            return {"status": "notSubscribed"}
+        client.subscribed.discard(thread_id)
+        self._left(thread_id)
+        return {"status": "unsubscribed"}
+
+    def _inject(self, client: Client, params: Params) -> dict[str, Any]:
+        thread = self._loaded(params)
+        thread.rollout.history.extend(params["items"])
+        thread.rollout.on_disk = True
+        return {}
+
+    def _set_name(self, client: Client, params: Params) -> dict[str, Any]:
+        thread = self._loaded(params)
+        thread.rollout.name = params["name"]
+        thread.rollout.on_disk = True
+        self.broadcast("thread/name/updated", {"threadId": thread.id, "threadName": params["name"]})
+        return {}
+
+    def _turn_start(self, client: Client, params: Params) -> dict[str, Any]:
+        thread, said = self._loaded(params), _said(params)
+        return {"turn": thread.accept(self.process, said)}
+
+    def _turn_steer(self, client: Client, params: Params) -> dict[str, Any]:
+        thread, said = self._loaded(params), _said(params)
+        return {"turnId": thread.steer(params["expectedTurnId"], said)}
+
+    def _turn_interrupt(self, client: Client, params: Params) -> dict[str, Any]:
+        self._loaded(params).interrupt(params["turnId"])
+        return {}
+
+    def _rollout(self, params: Params, what: str) -> Rollout:
+        rollout = self.disk.get(params["threadId"])
+        if rollout is None:
+            raise Refusal(f"thread not loaded: {params['threadId']}")
+        if not rollout.on_disk and not rollout.turns:
+            raise Refusal(f"{what} is not supported yet", -32601)
+        return rollout
+
+    def _items_list(self, client: Client, params: Params) -> dict[str, Any]:
+        entries = self._rollout(params, "thread/items/list").items
+        turn_id = params.get("turnId")
+        chosen = [e for e in entries if turn_id in {None, e["turnId"]}]
+        return _page(chosen[::-1] if params.get("sortDirection") == "desc" else chosen, params)
+
+    def _turns_list(self, client: Client, params: Params) -> dict[str, Any]:
+        rollout = self._rollout(params, "list_turns")
+        turns = [self._summary(rollout, turn) for turn in rollout.turns]
+        return _page(turns if params.get("sortDirection") == "asc" else turns[::-1], params)
+
+    def _summary(self, rollout: Rollout, turn: dict[str, Any]) -> dict[str, Any]:
+        """Give a turn its first user message and its last agent message, no more."""
+        items = [e["item"] for e in rollout.items if e["turnId"] == turn["id"]]
+        users = [item for item in items if item["type"] == "userMessage"]
+        words = [item for item in items if item["type"] == "agentMessage"]
+        status = "completed" if self._is_0_130 and turn["status"] == "failed" else turn["status"]
+        return {**turn, "status": status, "items": users[:1] + words[-1:], "itemsView": "summary"}
+
+    def _diagnostics(self, client: Client, params: Params) -> dict[str, Any]:
+        return {"process": {"id": 4242}, "gauges": []}
+
+
+def _said(params: Params) -> Said:
+    text = "\n".join(part["text"] for part in params["input"] if part["type"] == "text")
+    if not text:
+        raise Refusal("input must not be empty")
+    if len(text) > MAX_INPUT:
+        data = {"input_error_code": "input_too_large", "max_chars": MAX_INPUT, "actual_chars": len(text)}
+        raise Refusal(f"Input exceeds the maximum length of {MAX_INPUT} characters.", -32602, data)
+    return Said(text, params.get("clientUserMessageId"))
+
+
+def _developer(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
+
+
+def _page(entries: list[Any], params: Params) -> dict[str, Any]:
+    start = int(params.get("cursor") or 0)
+    end = start + (params.get("limit") or 25)
+    return {"data": entries[start:end], "nextCursor": str(end) if end < len(entries) else None}
+
+
+_CALLS: dict[str, Callable[[Memory, Client, Params], dict[str, Any]]] = {
+    "thread/start": Memory._thread_start,
+    "thread/resume": Memory._thread_resume,
+    "thread/read": Memory._thread_read,
+    "thread/loaded/list": Memory._loaded_list,
+    "thread/unsubscribe": Memory._unsubscribe,
+    "thread/inject_items": Memory._inject,
+    "thread/name/set": Memory._set_name,
+    "thread/items/list": Memory._items_list,
+    "thread/turns/list": Memory._turns_list,
+    "turn/start": Memory._turn_start,
+    "turn/steer": Memory._turn_steer,
+    "turn/interrupt": Memory._turn_interrupt,
+    "server/diagnostics": Memory._diagnostics,
+}

@@ -1,0 +1,288 @@
+"""One thread of the fake app-server: its turns, and what of them survives a kill.
+
+Behaves like Codex 0.169 where it matters to delivery; each rule was seen on the real one and is held to it by
+`check_app_server`. `before_0150` gives the older ways: no client ids, phantom turn ids, steers that wait for the reply.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from support.mock_model import Failure, MockModel, Text, ToolCall
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+class Refusal(Exception):  # noqa: N818  # an answer, not a failure
+    """A JSON-RPC error answer."""
+
+    def __init__(self, message: str, code: int = -32600, data: Any = None) -> None:
+        super().__init__(message)
+        self.message, self.code, self.data = message, code, data
+
+
+@dataclass
+class Rollout:
+    """What is on disk of a thread: survives a kill."""
+
+    thread_id: str
+    cwd: str
+    approval_policy: str
+    items: list[dict[str, Any]] = field(default_factory=list)  # entries of thread/items/list
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)  # what the model is shown
+    name: str | None = None
+    on_disk: bool = False  # a fresh thread is in memory only
+
+
+@dataclass
+class Said:
+    """A user text on its way into a turn."""
+
+    text: str
+    client_id: str | None
+
+
+@dataclass
+class Turn:
+    """A running turn."""
+
+    record: dict[str, Any]
+    pending: list[Said]
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    request: trio.CancelScope | None = None  # the model request a steer may cut off
+
+    @property
+    def id(self) -> str:
+        return str(self.record["id"])
+
+
+@dataclass
+class FakeThread:
+    """A thread in the memory of the fake app-server."""
+
+    rollout: Rollout
+    model: MockModel
+    tools: dict[str, Callable[[dict[str, Any]], Any]]
+    ids: Iterator[str]
+    broadcast: Tell
+    tell: Tell  # to subscribers only
+    ask: Callable[["FakeThread", dict[str, Any]], Any]  # a server request: the first answer
+    before_0150: bool = False
+    disk_lag: float = 0.05
+    status: str = "idle"
+    flags: list[str] = field(default_factory=list)
+    turn: Turn | None = None
+
+    @property
+    def id(self) -> str:
+        return self.rollout.thread_id
+
+    @property
+    def user_texts(self) -> list[str]:
+        """Every user text that entered the model's context, oldest first."""
+        content = [e["item"]["content"] for e in self.rollout.items if e["item"]["type"] == "userMessage"]
+        return [part["text"] for parts in content for part in parts]
+
+    @property
+    def client_ids(self) -> list[str]:
+        """The client ids of the user messages in the model's context, oldest first."""
+        items = [e["item"] for e in self.rollout.items]
+        return [i["clientId"] for i in items if i["type"] == "userMessage" and i.get("clientId") is not None]
+
+    def describe(self) -> dict[str, Any]:
+        status: dict[str, Any] = {"type": self.status}
+        if self.status == "active":
+            status["activeFlags"] = list(self.flags)
+        return {
+            "id": self.id,
+            "sessionId": self.id,
+            "status": status,
+            "cwd": self.rollout.cwd,
+            "name": self.rollout.name,
+            "ephemeral": False,
+            "historyMode": "paginated",
+            "source": "vscode",
+            "threadSource": None,
+            "parentThreadId": None,
+            "turns": [],
+        }
+
+    def accept(self, nursery: trio.Nursery, said: Said) -> dict[str, Any]:
+        """turn/start: a new turn, or into the running one. Answers the turn as the real server names it."""
+        if self.turn is not None:
+            self._add(said)
+            answer = {**self.turn.record, "items": []}
+            return {**answer, "id": next(self.ids)} if self.before_0150 else answer  # 0.130: a phantom
+        record: dict[str, Any] = {"id": next(self.ids), "status": "inProgress", "error": None, "items": []}
+        self.rollout.turns.append(record)
+        self.turn = Turn(record, [said])
+        nursery.start_soon(self._run, self.turn)
+        if not self.rollout.on_disk:
+            nursery.start_soon(self._reach_disk)
+        return {**record, "items": []}
+
+    def steer(self, expected: str, said: Said) -> str:
+        """turn/steer: into the running turn if it is the expected one."""
+        if self.turn is None:
+            raise Refusal("no active turn to steer")
+        if self.turn.id != expected:
+            raise Refusal(f"expected active turn id `{expected}` but found `{self.turn.id}`")
+        self._add(said)
+        return self.turn.id
+
+    def interrupt(self, expected: str) -> None:
+        """turn/interrupt: the turn ends where it is, and what it has not consumed is lost."""
+        if self.turn is None:
+            raise Refusal("no active turn to interrupt")
+        if self.turn.id != expected:
+            raise Refusal(f"expected active turn id {expected} but found {self.turn.id}")
+        turn, self.turn = self.turn, None
+        turn.scope.cancel()
+        aborted = "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>"
+        self.rollout.history.append(_message("user", aborted))
+        self._end(turn, "idle", "interrupted", None)
+
+    def _add(self, said: Said) -> None:
+        assert self.turn is not None
+        self.turn.pending.append(said)
+        if self.turn.request is not None and not self.before_0150:
+            self.turn.request.cancel()  # 0.169: a steer preempts the model's reply, not a tool
+
+    async def _reach_disk(self) -> None:
+        await trio.sleep(self.disk_lag)
+        self.rollout.on_disk = True
+
+    async def _run(self, turn: Turn) -> None:
+        with turn.scope:
+            self._say_status("active")
+            started = {**turn.record, "items": [], "itemsView": "notLoaded"}
+            self.tell("turn/started", {"threadId": self.id, "turn": started})
+            failure = await self._converse(turn)
+            self.turn = None
+            if failure is None:
+                self._end(turn, "idle", "completed", None)
+            else:
+                error = {"message": failure.message, "codexErrorInfo": "other"}
+                told = {"error": error, "willRetry": False, "threadId": self.id, "turnId": turn.id}
+                self._end(turn, "systemError", "failed", error, lambda: self.tell("error", told))
+
+    async def _converse(self, turn: Turn) -> Failure | None:
+        """Ask the model until it has nothing more to do; the failure that ended the turn, if one did."""
+        while True:
+            for said in turn.pending:
+                self._consume(turn, said)
+            turn.pending.clear()
+            with trio.CancelScope() as turn.request:
+                # a steer that has come before the request preempts it as well
+                reply = await self._ask_model(turn)
+            preempted, turn.request = turn.request.cancelled_caught, None
+            if preempted:
+                continue
+            match reply:
+                case Failure():
+                    return reply
+                case ToolCall():
+                    await self._use_tool(turn, reply)
+                case Text():
+                    if not turn.pending:
+                        return None
+
+    def _consume(self, turn: Turn, said: Said) -> None:
+        item: dict[str, Any] = {
+            "type": "userMessage",
+            "id": next(self.ids),
+            "content": [{"type": "text", "text": said.text}],
+        }
+        if not self.before_0150:
+            item["clientId"] = said.client_id
+        self.rollout.history.append(_message("user", said.text))
+        self._item("item/started", turn, item)
+        self._item("item/completed", turn, item)
+
+    async def _ask_model(self, turn: Turn) -> Text | ToolCall | Failure:
+        metadata = {"thread_id": self.id, "turn_id": turn.id, "session_id": self.id}
+        body = json.dumps({"input": self.rollout.history}).encode()
+        number, reply = await self.model.answer({"x-codex-turn-metadata": json.dumps(metadata)}, body)
+        if isinstance(reply, Text):
+            item = {"type": "agentMessage", "id": f"msg_{number}", "text": "", "phase": None}
+            self._item("item/started", turn, item)
+            delta = {"threadId": self.id, "turnId": turn.id, "itemId": item["id"], "delta": reply.text}
+            self.tell("item/agentMessage/delta", delta)
+            if reply.hold is not None:
+                await reply.hold.wait()
+            self._item("item/completed", turn, {**item, "text": reply.text})
+            self.rollout.history.append(_message("assistant", reply.text))
+        return reply
+
+    async def _use_tool(self, turn: Turn, call: ToolCall) -> None:
+        call_id = call.call_id or next(self.ids)
+        command = str(call.arguments.get("cmd", call.name))
+        item = {"type": "commandExecution", "id": call_id, "command": command, "status": "inProgress"}
+        self._item("item/started", turn, item)
+        output = "rejected by user"
+        if await self._allowed(turn, call, call_id):
+            tool = self.tools.get(call.name)
+            output = f"unsupported call: {call.name}" if tool is None else await tool(dict(call.arguments))
+        self._item("item/completed", turn, {**item, "status": "completed", "aggregatedOutput": output})
+        wire = {"call_id": call_id, "name": call.name, "arguments": json.dumps(dict(call.arguments))}
+        self.rollout.history += [
+            {"type": "function_call", **wire},
+            {"type": "function_call_output", "call_id": call_id, "output": output},
+        ]
+
+    async def _allowed(self, turn: Turn, call: ToolCall, call_id: str) -> bool:
+        if call.arguments.get("sandbox_permissions") != "require_escalated":
+            return True
+        if self.rollout.approval_policy == "never":
+            return False
+        self._say_status("active", ["waitingOnApproval"])
+        command = call.arguments.get("cmd")
+        wish = {"threadId": self.id, "turnId": turn.id, "itemId": call_id, "command": command}
+        answer = await self.ask(self, wish)
+        self._say_status("active")
+        decision = answer.get("result", {}).get("decision")  # an error answer rejects as well
+        if decision == "cancel":
+            self.interrupt(turn.id)
+            await trio.lowlevel.checkpoint()
+        return bool(decision == "accept")
+
+    def _item(self, method: str, turn: Turn, item: dict[str, Any]) -> None:
+        now = int(trio.current_time() * 1000)
+        done = method == "item/completed"
+        if done or item["type"] != "agentMessage":
+            entry = {
+                "turnId": turn.id,
+                "item": item,
+                "startedAtMs": now,
+                "completedAtMs": now if done else None,
+            }
+            self.rollout.items = [e for e in self.rollout.items if e["item"]["id"] != item["id"]] + [entry]
+        stamp = {"completedAtMs": now} if done else {"startedAtMs": now}
+        self.tell(method, {"item": item, "threadId": self.id, "turnId": turn.id, **stamp})
+
+    def _end(
+        self, turn: Turn, status: str, how: str, error: Any, also: Callable[[], None] | None = None
+    ) -> None:
+        turn.record.update(status=how, error=error)
+        self._say_status(status)  # before turn/completed, as the real one does
+        if also is not None:
+            also()
+        said = [
+            e["item"]
+            for e in self.rollout.items
+            if e["turnId"] == turn.id and e["item"]["type"] == "agentMessage"
+        ]
+        self.tell("turn/completed", {"threadId": self.id, "turn": {**turn.record, "items": said[-1:]}})
+
+    def _say_status(self, status: str, flags: list[str] | None = None) -> None:
+        self.status, self.flags = status, flags or []
+        self.broadcast("thread/status/changed", {"threadId": self.id, "status": self.describe()["status"]})
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    kind = "output_text" if role == "assistant" else "input_text"
+    return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
