@@ -7,16 +7,17 @@ is named. Frames and turn state are in `protocol`, the wire is in `connection`.
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import trio
 
 from trio_relay import __version__
-from trio_relay.codex.connection import Connection, Dial
+from trio_relay.codex.connection import Connection
+from trio_relay.codex.dial import Dial, dial_url
 from trio_relay.codex.protocol import (
+    CallFailed,
     Notification,
+    NotResumable,
     RemoteProtocolError,
     TurnEnded,
     UserMessageSeen,
@@ -47,7 +48,8 @@ UNWANTED_STREAMS = (
 )
 _WANTED = ("thread/", "turn/", "error")
 _WANTED_ITEMS = ("userMessage", "agentMessage")
-_PAGE = 100
+#: Entries a page: whole pages must fit into a frame, and one user message may be a megabyte.
+_PAGE = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,6 @@ def wanted(notification: Notification) -> bool:
         item = notification.params.get("item")
         return isinstance(item, dict) and item.get("type") in _WANTED_ITEMS
     return notification.method.startswith(_WANTED)
-
-
-def dial_url(url: str) -> Dial:
-    """Return what opens a byte stream to `url`: ``ws://HOST:PORT`` or ``unix:///PATH``."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme == "unix" and parts.path:
-        return partial(trio.open_unix_socket, parts.path)
-    if parts.scheme == "ws" and parts.hostname and port:
-        return partial(trio.open_tcp_stream, parts.hostname, port)
-    raise Invalid(
-        "the app-server's address must be ws://HOST:PORT or unix:///PATH", code="bad_app_server_url"
-    )
 
 
 def _bearer(token: str | None) -> list[tuple[bytes, bytes]]:
@@ -200,8 +186,7 @@ class AppServer:
         if sandbox is not None:
             wishes["sandbox"] = sandbox
         answer = await self.call("thread/resume", wishes)
-        thread = answer.get("thread")
-        status, _ = read_status(thread.get("status") if isinstance(thread, dict) else None)
+        status, _ = read_status(_part(answer, "thread").get("status"))
         page = answer.get("initialTurnsPage")
         turns = page.get("data") if isinstance(page, dict) else None
         newest = turns[0] if isinstance(turns, list) and turns else None
@@ -210,11 +195,7 @@ class AppServer:
 
     async def thread_read(self, thread_id: str) -> dict[str, Any]:
         """Describe a loaded or stored thread, without its turns."""
-        answer = await self.call("thread/read", {"threadId": thread_id, "includeTurns": False})
-        thread = answer.get("thread")
-        if not isinstance(thread, dict):
-            raise RemoteProtocolError("the app-server left out thread")
-        return thread
+        return _part(await self.call("thread/read", {"threadId": thread_id, "includeTurns": False}), "thread")
 
     async def loaded_threads(self) -> list[str]:
         """List the ids of the threads in the server's memory."""
@@ -256,20 +237,38 @@ class AppServer:
     # What the thread remembers
 
     async def user_messages(self, thread_id: str) -> list[UserMessageSeen]:
-        """List every user message of the thread that carries a client id, oldest first."""
-        seen: list[UserMessageSeen] = []
-        for entry in await self._all("thread/items/list", {"threadId": thread_id, "limit": _PAGE}):
-            item = entry.get("item") if isinstance(entry, dict) else None
-            message = user_message(item, text_at(entry, "turnId")) if isinstance(item, dict) else None
-            if message is not None:
-                seen.append(message)
-        return seen
+        """List every user message in the thread's history that carries a client id, oldest first.
+
+        A message is here once `UserMessageSeen` is told, also after the server is killed, and the thread need not be
+        loaded. One that is not here may still come for as long as a turn runs: a text waits outside the history until
+        the turn takes it (at once, or after a tool call), even when its sender has gone.
+        """
+        thread = {"threadId": thread_id}
+        try:
+            entries = await self._all("thread/items/list", {**thread, "limit": _PAGE})
+            items = [(_part(entry, "item"), text_at(entry, "turnId")) for entry in entries]
+        except CallFailed as refusal:
+            if not refusal.unsupported:
+                raise
+            try:  # a thread of the older history kind
+                page = {**thread, "limit": _PAGE, "itemsView": "full", "sortDirection": "asc"}
+                turns = await self._all("thread/turns/list", page)
+            except NotResumable:
+                return []
+            items = [(item, text_at(turn, "id")) for turn in turns for item in _items(turn)]
+        return [seen for item, turn_id in items if (seen := user_message(item, turn_id)) is not None]
 
     async def turn_result(self, thread_id: str, turn_id: str) -> TurnEnded | None:
-        """Say how a turn of the thread ended. None: it still runs, or the thread does not know it."""
+        """Say how a turn of the thread ended. None: it still runs, or the thread does not know it.
+
+        A turn that ran when the server died is ``interrupted``.
+        """
         params, cursor = {"threadId": thread_id, "limit": _PAGE, "sortDirection": "desc"}, None
         while True:
-            turns, cursor = await self._page("thread/turns/list", params, cursor)
+            try:
+                turns, cursor = await self._page("thread/turns/list", params, cursor)
+            except NotResumable:
+                return None
             for turn in turns:
                 if text_at(turn, "id") == turn_id:
                     return None if text_at(turn, "status") == "inProgress" else turn_ended(turn)
@@ -297,6 +296,20 @@ class AppServer:
             more, cursor = await self._page(method, params, cursor)
             entries += more
         return entries
+
+
+def _part(content: Any, name: str) -> dict[str, Any]:
+    part = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(part, dict):
+        raise RemoteProtocolError(f"the app-server left out {name}")
+    return part
+
+
+def _items(turn: Any) -> list[dict[str, Any]]:
+    items = turn.get("items") if isinstance(turn, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise RemoteProtocolError("the app-server left out a turn's items")
+    return items
 
 
 def _said(text: str, client_id: str) -> dict[str, Any]:

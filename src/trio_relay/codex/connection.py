@@ -13,7 +13,7 @@ Rules it keeps:
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
+from trio_relay.codex.dial import Dial
 from trio_relay.codex.frames import (
     CallFailed,
     Failure,
@@ -39,7 +40,6 @@ MAX_BACKLOG = 2_000
 #: How long a server may take to answer our closing frame, seconds.
 CLOSE_TIMEOUT = 2.0
 
-Dial = Callable[[], Awaitable[trio.abc.Stream]]
 _WIRE_FAULTS = (
     trio_websocket.ConnectionClosed,
     trio_websocket.HandshakeError,

@@ -35,6 +35,11 @@ class CallFailed(RelayError):  # noqa: N818  # an answer, not a failure
         """Whether the input was over the server's limit of 1,048,576 characters."""
         return isinstance(self.data, dict) and self.data.get("input_error_code") == "input_too_large"
 
+    @property
+    def unsupported(self) -> bool:
+        """Whether the server does not offer this call: for this thread (an older kind of history), or at all."""
+        return "is not supported yet" in self.message or "unknown variant" in self.message
+
 
 class NoActiveTurn(CallFailed):
     """A steer or an interrupt came when no turn was running: it ended a moment ago."""
@@ -49,10 +54,10 @@ class TurnMismatch(CallFailed):
 
 
 class NotResumable(CallFailed):
-    """The thread cannot be resumed *yet*, or not at all: its history on disk is missing or still empty.
+    """The thread has no history on disk to read or resume: not *yet*, or not at all.
 
-    A thread without a turn has no history on disk; `inject` or a first turn creates it. In the first milliseconds of
-    the first turn it exists but is empty: try again.
+    A thread without a turn has none; `inject` or a first turn creates it. In the first milliseconds of the first turn
+    it exists but is empty: try again. A thread that never had a turn is gone with its server.
     """
 
 
@@ -183,7 +188,7 @@ def _call_failed(error: Any) -> CallFailed:
         # steer quotes the ids in backticks, interrupt does not
         actual = message.rsplit(" but found ", 1)[1].strip("` .")
         return TurnMismatch(number, message, data, actual=actual)
-    if message.startswith(_NOT_RESUMABLE):
+    if message.startswith(_NOT_RESUMABLE) or "is not materialized yet" in message:
         return NotResumable(number, message, data)
     return CallFailed(number, message, data)
 
