@@ -1,0 +1,159 @@
+"""What the user's own Codex arguments decide, and the command lines made of the rest. Pure.
+
+The user's arguments are passed on as they are. Only what they leave open is filled in: the working directory, and the
+permissions (``--ask-for-approval never --sandbox workspace-write``, unless an approval mode says otherwise). Flags are those of Codex 0.169.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trio_relay.core.approval import Approval, Permissions, permissions
+from trio_relay.errors import Invalid
+
+#: The permissions where nobody chose any: work inside the workspace, without asking.
+DEFAULT = permissions(Approval.OPEN)
+#: Where the TUI finds the app-server's token: the name of a variable of its environment.
+TOKEN_VARIABLE = "CODEX_RELAY_APP_SERVER_TOKEN"  # noqa: S105  # a name, no secret
+
+#: Commands of Codex that open no session in a terminal. Of the others, ``resume`` and ``fork`` do.
+_WITHOUT_SESSION = frozenset(
+    {"a", "agents", "app-server", "apply", "archive", "cloud", "completion", "debug", "delete", "doctor", "e"}
+    | {
+        "exec",
+        "exec-server",
+        "features",
+        "help",
+        "login",
+        "logout",
+        "mcp",
+        "migrate-nfs-db",
+        "migrate-rollouts",
+    }
+    | {"plugin", "queue", "remote-control", "review", "sandbox", "unarchive", "update"}
+)
+#: Arguments Codex 0.169 refuses beside --remote, and what to do instead.
+_REFUSED = {
+    "--remote": "codex-relay starts the app-server itself",
+    "--remote-auth-token-env": "codex-relay makes the token itself",
+    "--add-dir": "Codex does not take it for a remote session; add it to sandbox_workspace_write.writable_roots in config.toml",
+    "--worktree": "Codex does not take it for a remote session; make the worktree first and pass it with -C",
+    "--no-daemon": "codex-relay never uses the shared daemon",
+}
+_TAKES_A_VALUE = {
+    "-C": "cwd",
+    "--cd": "cwd",
+    "-a": "approval_policy",
+    "--ask-for-approval": "approval_policy",
+    "-s": "sandbox",
+    "--sandbox": "sandbox",
+    "-c": "config",
+    "--config": "config",
+    "-p": "profile",
+    "--profile": "profile",
+}
+_CONFIG = {"approval_policy": "approval_policy", "sandbox_mode": "sandbox"}
+_BYPASS = frozenset({"--yolo", "--dangerously-bypass-approvals-and-sandbox"})
+
+
+@dataclass(frozen=True, slots=True)
+class CodexArguments:
+    """The user's arguments for Codex and what they choose; None where they leave it open.
+
+    `default` are the permissions where the arguments choose none. `profile` says that a Codex profile is layered on
+    the configuration: it may hold permissions we cannot see, so none are filled in.
+    """
+
+    given: tuple[str, ...] = ()
+    cwd: str | None = None
+    approval_policy: str | None = None
+    sandbox: str | None = None
+    profile: str | None = None
+    default: Permissions = DEFAULT
+
+    @property
+    def permissions(self) -> tuple[str | None, str | None]:
+        """Approval policy and sandbox of the session; None where a Codex profile decides."""
+        if self.profile is not None:
+            return self.approval_policy, self.sandbox
+        return self.approval_policy or self.default.approval_policy, self.sandbox or self.default.sandbox
+
+    @property
+    def filled_in(self) -> tuple[str, ...]:
+        """The permissions to add, as arguments."""
+        approval_policy, sandbox = self.permissions
+        added: list[str] = []
+        if self.approval_policy is None and approval_policy is not None:
+            added += ["--ask-for-approval", approval_policy]
+        if self.sandbox is None and sandbox is not None:
+            added += ["--sandbox", sandbox]
+        return tuple(added)
+
+
+def read_codex_arguments(given: tuple[str, ...], default: Permissions = DEFAULT) -> CodexArguments:
+    """Read what `given` chooses. Raises `Invalid` for what cannot work in a session joined to the relay."""
+    if given and given[0] in _WITHOUT_SESSION:
+        raise Invalid(
+            f"`codex {given[0]}` opens no session that could be joined: run it without codex-relay",
+            code="no_session",
+        )
+    chosen: dict[str, str] = {}
+    for name, value in _flags(given):
+        if name in _REFUSED:
+            raise Invalid(f"{name} cannot be used here: {_REFUSED[name]}", code="codex_argument")
+        chosen |= _choice(name, value)
+    return CodexArguments(given, default=default, **chosen)
+
+
+def _choice(name: str, value: str) -> dict[str, str]:
+    """Read what one flag chooses."""
+    if name in _BYPASS:
+        return {"approval_policy": "never", "sandbox": "danger-full-access"}
+    if name == "--approve-for-me":
+        return {"approval_policy": "on-request", "sandbox": "workspace-write"}
+    field = _TAKES_A_VALUE.get(name)
+    if field == "config":
+        key, _, setting = value.partition("=")
+        field, value = _CONFIG.get(key.strip()), setting.strip().strip("\"'")
+    return {} if field is None else {field: value}
+
+
+def _flags(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every flag with its value; an empty one for a flag that takes none, or whose value is missing."""
+    rest = iter(given)
+    for argument in rest:
+        if argument == "--":
+            return
+        if argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+        elif argument.startswith("-"):
+            name, equals, value = argument[:2], argument[2:], argument[2:].removeprefix("=")
+        else:
+            continue
+        if name in _TAKES_A_VALUE and not equals:
+            value = next(rest, "")
+        yield name, value
+
+
+def app_server_command(codex: str, *, port: int, token_file: str) -> tuple[str, ...]:
+    """Start an app-server on loopback; port 0 lets it choose, and it then prints its address on stderr."""
+    listen = f"ws://127.0.0.1:{port}"
+    return (
+        codex,
+        "app-server",
+        "--listen",
+        listen,
+        "--ws-auth",
+        "capability-token",
+        "--ws-token-file",
+        token_file,
+    )
+
+
+def tui_command(codex: str, url: str, cwd: str, arguments: CodexArguments) -> tuple[str, ...]:
+    """Start the TUI on the app-server at `url`.
+
+    Without ``-C`` it would work in the app-server's directory (Codex 0.169).
+    """
+    where = () if arguments.cwd is not None else ("-C", cwd)
+    remote = ("--remote", url, "--remote-auth-token-env", TOKEN_VARIABLE)
+    return (codex, *remote, *where, *arguments.filled_in, *arguments.given)

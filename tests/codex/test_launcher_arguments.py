@@ -1,0 +1,92 @@
+import pytest
+
+from trio_relay.codex.arguments import CodexArguments, app_server_command, read_codex_arguments, tui_command
+from trio_relay.core.approval import Approval, permissions
+from trio_relay.errors import Invalid
+
+OURS = ("--ask-for-approval", "never", "--sandbox", "workspace-write")
+
+
+def test_permissions_are_filled_in_where_the_user_chose_none() -> None:
+    read = read_codex_arguments(("-m", "gpt-5", "fix the build"))
+    assert read.filled_in == OURS
+    assert read.permissions == ("never", "workspace-write")
+
+
+@pytest.mark.parametrize(
+    ("given", "approval_policy", "sandbox"),
+    [
+        (("-a", "on-request"), "on-request", None),
+        (("-aon-request",), "on-request", None),
+        (("--ask-for-approval=on-request", "-s", "read-only"), "on-request", "read-only"),
+        (("-sread-only",), None, "read-only"),
+        (("-s=read-only",), None, "read-only"),
+        (("--yolo",), "never", "danger-full-access"),
+        (("--dangerously-bypass-approvals-and-sandbox",), "never", "danger-full-access"),
+        (("--approve-for-me",), "on-request", "workspace-write"),
+        (("-c", 'approval_policy="on-request"'), "on-request", None),
+        (("-csandbox_mode=read-only",), None, "read-only"),
+        (("--config=sandbox_mode = 'read-only'",), None, "read-only"),
+        (("resume", "--last", "-a", "on-request"), "on-request", None),
+        (("-c", "model=gpt-5", "--", "-a", "on-request"), None, None),
+        (("-m", "gpt-5", "-a"), "", None),
+    ],
+)
+def test_what_the_user_chose_is_seen(
+    given: tuple[str, ...], approval_policy: str | None, sandbox: str | None
+) -> None:
+    read = read_codex_arguments(given)
+    assert (read.approval_policy, read.sandbox) == (approval_policy, sandbox)
+    assert read.given == given
+
+
+def test_only_what_is_open_is_filled_in() -> None:
+    assert read_codex_arguments(("-s", "read-only")).filled_in == OURS[:2]
+    assert read_codex_arguments(("-a", "on-request")).filled_in == OURS[2:]
+    assert read_codex_arguments(("--yolo",)).filled_in == ()
+
+
+def test_a_codex_profile_may_hold_permissions_so_none_are_filled_in() -> None:
+    read = read_codex_arguments(("-p", "careful"))
+    assert read.filled_in == ()
+    assert read.permissions == (None, None)
+
+
+def test_an_approval_mode_gives_the_permissions_to_fill_in() -> None:
+    read = read_codex_arguments(("-s", "danger-full-access"), permissions(Approval.GUARDED))
+    assert read.filled_in == ("--ask-for-approval", "on-request")
+    assert read.permissions == ("on-request", "danger-full-access")
+
+
+@pytest.mark.parametrize(
+    "given", [("--remote", "ws://x"), ("--add-dir=/x",), ("--worktree",), ("--no-daemon",)]
+)
+def test_what_codex_refuses_beside_remote_is_said_beforehand(given: tuple[str, ...]) -> None:
+    with pytest.raises(Invalid, match=given[0].partition("=")[0]):
+        read_codex_arguments(given)
+
+
+@pytest.mark.parametrize("command", ["exec", "e", "login", "app-server", "mcp"])
+def test_commands_without_a_session_are_refused(command: str) -> None:
+    with pytest.raises(Invalid, match="opens no session"):
+        read_codex_arguments((command, "--help"))
+
+
+def test_resume_and_fork_are_sessions() -> None:
+    for command in ("resume", "fork"):
+        assert read_codex_arguments((command, "--last")).given == (command, "--last")
+
+
+def test_the_tui_is_told_where_to_work_unless_the_user_did() -> None:
+    plain = tui_command("/bin/codex", "ws://127.0.0.1:1", "/project", CodexArguments())
+    assert plain[:1] == ("/bin/codex",)
+    assert plain[plain.index("-C") + 1] == "/project"
+    chosen = tui_command("codex", "ws://127.0.0.1:1", "/project", read_codex_arguments(("--cd", "/other")))
+    assert "-C" not in chosen
+    assert chosen[-2:] == ("--cd", "/other")
+
+
+def test_the_token_is_in_no_command_line() -> None:
+    command = app_server_command("codex", port=0, token_file="/run/token")
+    assert command[1:4] == ("app-server", "--listen", "ws://127.0.0.1:0")
+    assert command[-2:] == ("--ws-token-file", "/run/token")
