@@ -191,6 +191,7 @@ def codex_home(
     """Make `path` the home directory of a user whose Codex knows only `model`; the environment to run Codex in.
 
     `trusted` are project directories Codex shall not ask about; `config` is more TOML, put at the end of the file.
+    What would look for updates, plugins, apps or tips on the network is switched off.
     """
     home = path / ".codex"
     home.mkdir(parents=True, exist_ok=True)
@@ -204,6 +205,11 @@ check_for_update_on_startup = false
 enabled = false
 [feedback]
 enabled = false
+[tui]
+show_tooltips = false
+[features]
+plugins = false
+apps = false
 [model_providers.mock]
 name = "mock"
 base_url = "{model.base_url}"
