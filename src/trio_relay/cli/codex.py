@@ -1,0 +1,196 @@
+"""``codex-relay``: Codex in this terminal, with messages from the relay arriving in it."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trio_relay import __version__
+from trio_relay.cli.failures import UNREACHABLE, Command, Failure, Group
+
+if TYPE_CHECKING:
+    from trio_relay.codex.launcher import Launch, Outcome
+    from trio_relay.core.approval import Permissions
+    from trio_relay.settings import AgentSettings
+
+_LISTEN = re.compile(r"ws://127\.0\.0\.1:(\d{1,5})/?")
+_SIDECAR = ("-m", "trio_relay", "sidecar", "codex")
+
+
+def _port(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int:
+    if value is None:
+        return 0
+    found = _LISTEN.fullmatch(value)
+    if found is None or int(found[1]) > 65535:
+        raise click.BadParameter("expected ws://127.0.0.1:PORT (port 0: any that is free)")
+    return int(found[1])
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--relay-url", metavar="URL", help="The relay; default: AGENT_RELAY_URL.")
+@click.option(
+    "--listen",
+    "port",
+    metavar="ws://127.0.0.1:PORT",
+    callback=_port,
+    help="The app-server's address; default: a free port.",
+)
+@click.option(
+    "--thread-mode",
+    type=click.Choice(["auto", "resume", "start"]),
+    help="start: a new thread; resume: the one in CODEX_THREAD_ID, else the last one here; auto: resume if CODEX_THREAD_ID is set.",
+)
+@click.option("--profile", metavar="NAME", help="Profile of this agent; default: AGENT_RELAY_PROFILE.")
+@click.option("--headless", is_flag=True, help="No TUI: run until a signal comes, and log to stderr.")
+@click.option(
+    "--no-relay-check", is_flag=True, help="Start also when the relay cannot be reached; it is joined later."
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.argument("codex_args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def start(
+    context: click.Context,
+    *,
+    relay_url: str | None,
+    port: int,
+    thread_mode: str | None,
+    profile: str | None,
+    headless: bool,
+    no_relay_check: bool,
+    codex_args: tuple[str, ...],
+) -> None:
+    """Start Codex, connected to the relay.
+
+    What comes after `--` goes to Codex as it is. Unless it chooses permissions, Codex works in its workspace without
+    asking: --ask-for-approval never --sandbox workspace-write. The exit code is Codex's.
+    """
+    from trio_relay.cli.environment import agent_settings, sidecar_settings  # noqa: PLC0415  # --help stays quick
+
+    agent = agent_settings(relay_url=relay_url, profile=profile)
+    sidecar = sidecar_settings(thread_mode=thread_mode)
+    plan = _plan(
+        agent,
+        port=port,
+        headless=headless,
+        codex_args=codex_args,
+        thread=(sidecar.thread_mode, sidecar.thread_id),
+        dials=(sidecar.approval_policy, sidecar.sandbox),
+    )
+    if not no_relay_check:
+        check_relay(agent)
+    outcome = _run(plan)
+    for notice in outcome.notices:
+        click.echo(f"{context.find_root().info_name}: {notice}", err=True)
+    context.exit(outcome.exit_code)
+
+
+def _plan(
+    agent: "AgentSettings",
+    *,
+    port: int,
+    headless: bool,
+    codex_args: tuple[str, ...],
+    thread: tuple[str, str | None],
+    dials: tuple[str | None, str | None],
+) -> "Launch":
+    import random  # noqa: PLC0415
+
+    from trio_relay.codex.arguments import read_codex_arguments  # noqa: PLC0415
+    from trio_relay.codex.find import find_codex  # noqa: PLC0415
+    from trio_relay.codex.launcher import Launch  # noqa: PLC0415
+
+    environment = dict(os.environ)
+    environment["AGENT_RELAY_URL"] = agent.relay_url
+    if agent.profile is not None:
+        environment["AGENT_RELAY_PROFILE"] = agent.profile
+    mode, thread_id = thread
+    resume = mode == "resume" or (mode == "auto" and thread_id is not None)
+    if resume and headless and thread_id is None:
+        raise click.UsageError("--headless --thread-mode resume needs the thread in CODEX_THREAD_ID")
+    if resume and not headless and codex_args[:1] not in {("resume",), ("fork",)}:
+        codex_args = ("resume", thread_id or "--last", *codex_args)
+    arguments = read_codex_arguments(codex_args, _default_permissions(agent, dials))
+    if headless and arguments.given:
+        raise click.UsageError("--headless starts no TUI that could take Codex arguments")
+    return Launch(
+        codex=find_codex(environment.get("PATH", os.defpath)),
+        arguments=arguments,
+        sidecar=(sys.executable, *_SIDECAR),
+        environment=environment,
+        cwd=str(Path.cwd()),
+        chance=random.random,
+        headless=headless,
+        port=port,
+        thread_id=thread_id if resume else None,
+    )
+
+
+def _default_permissions(agent: "AgentSettings", dials: tuple[str | None, str | None]) -> "Permissions":
+    """The permissions where the user's arguments choose none: the environment's, else those of the approval mode."""
+    from trio_relay.core.approval import Permissions, parse_approval, permissions  # noqa: PLC0415
+
+    mode, warning = parse_approval(agent.approval)
+    if warning:
+        click.echo(f"codex-relay: warning: {warning}", err=True)
+    of_mode = permissions(mode)
+    return Permissions(dials[0] or of_mode.approval_policy, dials[1] or of_mode.sandbox)
+
+
+def check_relay(agent: "AgentSettings") -> None:
+    """Fail with what to do when there is no relay, or when it does not take our token."""
+    import trio  # noqa: PLC0415
+
+    from trio_relay.client.http import RelayClient  # noqa: PLC0415
+    from trio_relay.errors import ConnectionLost  # noqa: PLC0415
+
+    async def ask() -> None:
+        async with RelayClient.open(agent.relay_url, token=agent.token, timeout=5.0) as relay:
+            await relay.cursor()
+
+    try:
+        trio.run(ask)
+    except* ConnectionLost:
+        raise Failure(
+            f"no relay at {agent.relay_url}; start one with `trio-relay serve` in another terminal, "
+            "or name another with --relay-url; --no-relay-check starts Codex without",
+            UNREACHABLE,
+        ) from None
+
+
+def _run(plan: "Launch") -> "Outcome":
+    import platformdirs  # noqa: PLC0415
+    import trio  # noqa: PLC0415
+
+    from trio_relay.cli.logs import log_to_file, log_to_stderr  # noqa: PLC0415
+    from trio_relay.codex.launcher import launch  # noqa: PLC0415
+    from trio_relay.codex.run_directory import run_directory  # noqa: PLC0415
+
+    with run_directory(platformdirs.user_state_path("trio-relay") / "runs") as run:
+        if plan.headless:
+            log_to_stderr()
+            return trio.run(launch, plan, run)
+        with run.log("launcher").open("a", encoding="utf-8") as file:
+            log_to_file(file)  # the terminal belongs to the TUI alone
+            return trio.run(launch, plan, run)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def codex_tools() -> None:
+    """Codex and the relay."""
+
+
+codex_tools.add_command(start, "start")
+
+
+def main() -> None:
+    """Console script ``codex-relay``."""
+    start()
+
+
+def agent_relay_codex() -> None:
+    """Console script ``agent-relay-codex``."""
+    codex_tools()

@@ -1,0 +1,219 @@
+"""`codex-relay`: an app-server, a sidecar and the real TUI on it, from start to a clean end.
+
+The tree, outermost first, is the order of things: who needs something lives inside it and ends before it.
+
+    app-server            restarted where it was when it dies
+      the person's thread   found by an observer, because the TUI tells nobody
+      sidecar               joins that thread; restarted when it dies, unless the relay turned it away
+      TUI                   owns the terminal; when it ends, everything does
+
+Without a TUI (``headless``) the sidecar starts a thread of its own and everything runs until a signal. Every process
+is on a leash (`leash.py`): nothing outlives us, whichever way we end.
+"""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+import trio
+
+from trio_relay.codex.app_process import keep_app_server
+from trio_relay.codex.app_server import AppServer, open_app_server
+from trio_relay.codex.arguments import TOKEN_VARIABLE, CodexArguments, tui_command
+from trio_relay.codex.follow import follow
+from trio_relay.codex.processes import Command, leashed
+from trio_relay.codex.run_directory import RunDirectory
+from trio_relay.core.timing import backoff
+from trio_relay.supervise import keep_connected
+
+log = structlog.get_logger("trio_relay.launcher")
+
+#: A sidecar that ends so will not do better the next time: its settings make no sense, or the relay refused it
+#: (a newer instance has taken over this agent, or the token is wrong).
+_FINAL = {2: "its settings cannot be used", 3: "the relay turned it away"}
+#: The sidecar says goodbye to the relay first, which may take this long when the relay is slow. Seconds.
+_SIDECAR_GRACE = 5.0
+_STABLE_AFTER = 60.0
+#: The app-server names itself to the model's provider after the first client it meets (Codex 0.169). Our observer
+#: must be there before the TUI starts its thread, but the session is the TUI's.
+_ORIGINATOR = {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex-tui"}
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start. `sidecar` is its command; `environment` is every child's; `chance` answers in ``[0, 1)``.
+
+    `port` is the app-server's, 0 for any that is free. `thread_id` is the thread to resume without a TUI; with one,
+    the TUI decides.
+    """
+
+    codex: str
+    arguments: CodexArguments
+    sidecar: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: str
+    chance: Callable[[], float]
+    headless: bool = False
+    port: int = 0
+    thread_id: str | None = None
+
+    def delays(self) -> Iterator[float]:
+        """Pauses before each start of a process that keeps dying, seconds."""
+        return backoff(0.5, 30.0, self.chance)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it ended: the exit code, and what the person should know that could not be said on the TUI's terminal."""
+
+    exit_code: int = 0
+    notices: list[str] = field(default_factory=list)
+
+
+async def launch(plan: Launch, run: RunDirectory) -> Outcome:
+    """Run everything until the TUI (headless: the sidecar) ends or a signal comes.
+
+    Raises `AppServerFailed` when the app-server does not come up.
+    """
+    outcome = Outcome()
+    async with trio.open_nursery() as nursery:
+        whole = trio.CancelScope()
+        # Outside the scope it cancels: a second Ctrl-C does not cut the cleaning up short.
+        await nursery.start(_end_on_signal, plan, outcome, whole)
+        with whole:
+            await _run_all(plan, run, outcome)
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _end_on_signal(
+    plan: Launch, outcome: Outcome, whole: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("ending", signal=signal.Signals(number).name)
+            if not plan.headless and not whole.cancel_called:
+                outcome.exit_code = 128 + number
+            whole.cancel()
+
+
+async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
+    environment = dict(plan.environment) if plan.headless else {**_ORIGINATOR, **plan.environment}
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(
+            partial(
+                keep_app_server,
+                plan.codex,
+                environment,
+                plan.cwd,
+                run,
+                port=plan.port,
+                delays=plan.delays,
+            )
+        )
+        if plan.headless:
+            await _keep_sidecar(plan, run, url, plan.thread_id, outcome)
+        else:
+            await _with_tui(plan, run, url, outcome)
+        nursery.cancel_scope.cancel()
+
+
+async def _with_tui(plan: Launch, run: RunDirectory, url: str, outcome: Outcome) -> None:
+    async with trio.open_nursery() as nursery:
+        threads = await nursery.start(_observe, plan, run, url)
+        nursery.start_soon(_join_first, plan, run, url, threads, outcome)
+        environment = {**plan.environment, TOKEN_VARIABLE: run.token_file.read_text()}
+        arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments)
+        async with leashed(Command(arguments, environment, plan.cwd, terminal=True)) as tui:
+            outcome.exit_code = await tui.wait()
+        log.info("the TUI ended", code=outcome.exit_code)
+        nursery.cancel_scope.cancel()
+
+
+async def _observe(
+    plan: Launch,
+    run: RunDirectory,
+    url: str,
+    *,
+    task_status: trio.TaskStatus[trio.MemoryReceiveChannel[str]],
+) -> None:
+    """Tell which threads the person opens. `started` once we listen: the TUI may then start its own."""
+    send, receive = trio.open_memory_channel[str](16)
+    token = run.token_file.read_text()
+    listening = False
+
+    def connect() -> AbstractAsyncContextManager[AppServer]:
+        return open_app_server(url, token=token)
+
+    async def session(server: AppServer) -> None:
+        nonlocal listening
+        if not listening:
+            listening = True
+            task_status.started(receive)
+        await follow(server, send)
+
+    await keep_connected(connect, session, delays=plan.delays)
+
+
+async def _join_first(
+    plan: Launch, run: RunDirectory, url: str, threads: trio.MemoryReceiveChannel[str], outcome: Outcome
+) -> None:
+    """Have a sidecar join the first thread the person opens."""
+    thread_id = await threads.receive()
+    log.info("the person's thread", thread=thread_id)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_keep_sidecar, plan, run, url, thread_id, outcome)
+        async for another in threads:
+            log.info("the person opened another thread; the relay stays with the first", thread=another)
+
+
+async def _keep_sidecar(
+    plan: Launch, run: RunDirectory, url: str, thread_id: str | None, outcome: Outcome
+) -> None:
+    """Run the sidecar, and again when it dies, until cancelled or until it says that this is pointless."""
+    environment = _sidecar_environment(plan, run, url, thread_id)
+    command = Command(plan.sidecar, environment, plan.cwd, grace=_SIDECAR_GRACE)
+    while True:
+        for delay in plan.delays():
+            await trio.sleep(delay)
+            began = trio.current_time()
+            code = await _run_sidecar(command, run, to_stderr=plan.headless)
+            if code in _FINAL:
+                why = f"{_FINAL[code]}: {run.last_words('sidecar')}" if not plan.headless else _FINAL[code]
+                log.error("sidecar ended for good", code=code, reason=_FINAL[code])
+                outcome.notices.append(f"the sidecar ended, so no more messages came in; {why}")
+                outcome.exit_code = code if plan.headless else outcome.exit_code
+                return
+            log.warning("sidecar ended; starting it again", code=code)
+            if trio.current_time() - began >= _STABLE_AFTER:
+                break
+
+
+async def _run_sidecar(command: Command, run: RunDirectory, *, to_stderr: bool) -> int:
+    if to_stderr:
+        async with leashed(command) as process:
+            return await process.wait()
+    with run.log("sidecar").open("ab") as file:
+        async with leashed(command, stdout=file, stderr=subprocess.STDOUT) as process:
+            return await process.wait()
+
+
+def _sidecar_environment(plan: Launch, run: RunDirectory, url: str, thread_id: str | None) -> dict[str, str]:
+    approval_policy, sandbox = plan.arguments.permissions
+    told = {
+        "CODEX_APP_SERVER_URL": url,
+        "CODEX_APP_SERVER_TOKEN_FILE": str(run.token_file),
+        "CODEX_THREAD_MODE": "start" if thread_id is None else "resume",
+        "CODEX_THREAD_ID": thread_id,
+        "AGENT_RELAY_CODEX_CWD": plan.arguments.cwd or plan.cwd,
+        "AGENT_RELAY_CODEX_STATE_PATH": str(run.state_file),
+        "AGENT_RELAY_CODEX_APPROVAL_POLICY": approval_policy,
+        "AGENT_RELAY_CODEX_SANDBOX": sandbox,
+    }
+    kept = {name: value for name, value in plan.environment.items() if name not in told}
+    return kept | {name: value for name, value in told.items() if value is not None}
