@@ -85,51 +85,221 @@ SERVER = (
     Setting("PORT", "port", 4850, port, "port to bind; 0 picks a free one"),
     Setting("DB_PATH", "db_path", None, str, "SQLite file; default: relay.db in the user's data directory"),
     Setting("STALE_TTL_MS", "stale_ttl", 120.0, milliseconds, "silence after which an agent is offline"),
-    Setting("OFFLINE_PRUNE_MS", "offline_prune", 86_400.0, milliseconds, "time offline after which an agent is removed"),
+    Setting(
+        "OFFLINE_PRUNE_MS",
+        "offline_prune",
+        86_400.0,
+        milliseconds,
+        "time offline after which an agent is removed",
+    ),
     Setting("REAP_INTERVAL_MS", "reap_interval", 60.0, milliseconds, "pause between housekeeping rounds"),
     Setting("RETENTION_DAYS", "retention_days", 30, positive_int, "days a settled message is kept"),
     Setting("AGENT_RELAY_TOKEN", "token", None, str, "shared token; unset: open, on loopback only"),
-    Setting("AGENT_RELAY_ALLOW_UNAUTH", "allow_unauth", False, flag, "1: allow a non-loopback bind without a token"),
-    Setting("AGENT_RELAY_CORS_ORIGINS", "cors_origins", (), comma_list, "browser origins allowed besides our own; * for all"),
-    Setting("AGENT_RELAY_MAX_BODY_BYTES", "max_body", 1_048_576, positive_int, "largest request body accepted, bytes"),
-    Setting("AGENT_RELAY_CLAIM_TTL_MS", "claim_ttl", 90.0, milliseconds, "how long a claim lasts without renewal"),
+    Setting(
+        "AGENT_RELAY_ALLOW_UNAUTH",
+        "allow_unauth",
+        False,
+        flag,
+        "1: allow a non-loopback bind without a token",
+    ),
+    Setting(
+        "AGENT_RELAY_CORS_ORIGINS",
+        "cors_origins",
+        (),
+        comma_list,
+        "browser origins allowed besides our own; * for all",
+    ),
+    Setting(
+        "AGENT_RELAY_MAX_BODY_BYTES",
+        "max_body",
+        1_048_576,
+        positive_int,
+        "largest request body accepted, bytes",
+    ),
+    Setting(
+        "AGENT_RELAY_MAX_ATTEMPTS",
+        "max_attempts",
+        5,
+        positive_int,
+        "hand-offs without completion before a message is dead",
+    ),
+    Setting(
+        "AGENT_RELAY_MAX_HOPS",
+        "max_hops",
+        24,
+        positive_int,
+        "answers without a person before a thread is parked",
+    ),
+    Setting(
+        "AGENT_RELAY_MAX_CYCLES",
+        "max_cycles",
+        8,
+        positive_int,
+        "rounds of the same speakers before a thread is parked",
+    ),
+    Setting(
+        "AGENT_RELAY_THREAD_RATE_PER_MINUTE",
+        "thread_rate",
+        60,
+        positive_int,
+        "messages of programs a minute before a thread is parked",
+    ),
+    Setting(
+        "AGENT_RELAY_CLAIM_TTL_MS", "claim_ttl", 90.0, milliseconds, "how long a claim lasts without renewal"
+    ),
 )
 
 AGENT = (
     Setting("AGENT_RELAY_URL", "relay_url", "http://127.0.0.1:4850", str, "the relay"),
     Setting("AGENT_RELAY_TOKEN", "token", None, str, "sent as X-Agent-Relay-Token"),
     Setting("AGENT_RELAY_PROFILE", "profile", None, str, "name of the profile to use"),
-    Setting("AGENT_RELAY_PROFILES_FILE", "profiles_file", None, str, "profiles; default ~/.config/agent-relay/profiles.json"),
+    Setting(
+        "AGENT_RELAY_PROFILES_FILE",
+        "profiles_file",
+        None,
+        str,
+        "profiles; default ~/.config/agent-relay/profiles.json",
+    ),
     Setting("AGENT_RELAY_LABEL", "label", None, str, "label of this agent"),
     Setting("AGENT_RELAY_TAGS", "tags", (), comma_list, "tags, comma separated"),
-    Setting("AGENT_RELAY_CAPS", "capabilities", (), comma_list, "capabilities, comma separated; default chat"),
-    Setting("AGENT_RELAY_CHANNELS", "channels", (), comma_list, "channels to listen to, comma separated; default all"),
+    Setting(
+        "AGENT_RELAY_CAPS", "capabilities", (), comma_list, "capabilities, comma separated; default chat"
+    ),
+    Setting(
+        "AGENT_RELAY_CHANNELS",
+        "channels",
+        (),
+        comma_list,
+        "channels to listen to, comma separated; default all",
+    ),
     Setting("AGENT_RELAY_APPROVAL", "approval", None, str, "open | guarded | read-only; default open"),
 )
 
 _CODEX = "AGENT_RELAY_CODEX_"
 _OLD = "CODEX_LIVE_"
 SIDECAR = (
-    Setting("CODEX_APP_SERVER_URL", "app_server_url", "ws://127.0.0.1:4501", str, "the app-server: ws://HOST:PORT or unix:///PATH"),
-    Setting("CODEX_APP_SERVER_TOKEN_FILE", "app_server_token_file", None, str, "file holding the app-server's bearer token"),
-    Setting("CODEX_THREAD_MODE", "thread_mode", "start", str, "start | resume | auto; anything else means start"),
+    Setting(
+        "CODEX_APP_SERVER_URL",
+        "app_server_url",
+        "ws://127.0.0.1:4501",
+        str,
+        "the app-server: ws://HOST:PORT or unix:///PATH",
+    ),
+    Setting(
+        "CODEX_APP_SERVER_TOKEN_FILE",
+        "app_server_token_file",
+        None,
+        str,
+        "file holding the app-server's bearer token",
+    ),
+    Setting(
+        "CODEX_THREAD_MODE", "thread_mode", "start", str, "start | resume | auto; anything else means start"
+    ),
     Setting("CODEX_THREAD_ID", "thread_id", None, str, "the thread to resume"),
     Setting("CODEX_MODEL", "model", None, str, "model for a thread the sidecar starts"),
     Setting(_CODEX + "CWD", "cwd", None, str, "working directory; default: the current one", (_OLD + "CWD",)),
     Setting(_CODEX + "RIG", "rig", "codex-live", str, "the rig part of the agent id", (_OLD + "RIG",)),
-    Setting(_CODEX + "STATE_PATH", "state_path", None, str, "state file; default under the user's state directory", (_OLD + "STATE_PATH",)),
-    Setting(_CODEX + "POLL_INTERVAL_MS", "poll_interval", 2.0, milliseconds, "pause between polls where long poll is not available", (_OLD + "POLL_INTERVAL_MS",)),
-    Setting(_CODEX + "HEARTBEAT_INTERVAL_MS", "heartbeat_interval", 30.0, milliseconds, "pause between heartbeats and claim renewals", (_OLD + "HEARTBEAT_INTERVAL_MS",)),
-    Setting(_CODEX + "RELAY_BACKOFF_INITIAL_MS", "relay_backoff_initial", 2.0, milliseconds, "first pause after a relay error", (_OLD + "RELAY_BACKOFF_INITIAL_MS",)),
-    Setting(_CODEX + "RELAY_BACKOFF_MAX_MS", "relay_backoff_max", 60.0, milliseconds, "longest pause after relay errors", (_OLD + "RELAY_BACKOFF_MAX_MS",)),
-    Setting(_CODEX + "COALESCE_WINDOW_MS", "coalesce_window", 0.6, milliseconds, "longest wait for a burst to become one turn", (_OLD + "COALESCE_WINDOW_MS",)),
-    Setting(_CODEX + "RECONNECT_INITIAL_MS", "reconnect_initial", 1.0, milliseconds, "first pause before reconnecting to the app-server", (_OLD + "RECONNECT_INITIAL_MS",)),
-    Setting(_CODEX + "RECONNECT_MAX_MS", "reconnect_max", 10.0, milliseconds, "longest pause before reconnecting to the app-server", (_OLD + "RECONNECT_MAX_MS",)),
-    Setting(_CODEX + "APPROVAL_POLICY", "approval_policy", None, str, "approval policy for a thread the sidecar starts or resumes", (_OLD + "APPROVAL_POLICY",)),
-    Setting(_CODEX + "SANDBOX", "sandbox", None, str, "sandbox for a thread the sidecar starts or resumes", (_OLD + "SANDBOX",)),
-    Setting(_CODEX + "HOOK_TIMEOUT_MS", "hook_timeout", 5.0, milliseconds, "how long the launcher waits for the SessionStart hook"),
-    Setting(_CODEX + "FALLBACK_THREAD_MODE", "fallback_thread_mode", "start", str, "thread mode when the hook does not report"),
-    Setting(_CODEX + "AUTO_REPLY", "auto_reply", "final", one_of("final", "off"), "final: post a turn's final message as the reply; off: never"),
+    Setting(
+        _CODEX + "STATE_PATH",
+        "state_path",
+        None,
+        str,
+        "state file; default under the user's state directory",
+        (_OLD + "STATE_PATH",),
+    ),
+    Setting(
+        _CODEX + "POLL_INTERVAL_MS",
+        "poll_interval",
+        2.0,
+        milliseconds,
+        "pause between polls where long poll is not available",
+        (_OLD + "POLL_INTERVAL_MS",),
+    ),
+    Setting(
+        _CODEX + "HEARTBEAT_INTERVAL_MS",
+        "heartbeat_interval",
+        30.0,
+        milliseconds,
+        "pause between heartbeats and claim renewals",
+        (_OLD + "HEARTBEAT_INTERVAL_MS",),
+    ),
+    Setting(
+        _CODEX + "RELAY_BACKOFF_INITIAL_MS",
+        "relay_backoff_initial",
+        2.0,
+        milliseconds,
+        "first pause after a relay error",
+        (_OLD + "RELAY_BACKOFF_INITIAL_MS",),
+    ),
+    Setting(
+        _CODEX + "RELAY_BACKOFF_MAX_MS",
+        "relay_backoff_max",
+        60.0,
+        milliseconds,
+        "longest pause after relay errors",
+        (_OLD + "RELAY_BACKOFF_MAX_MS",),
+    ),
+    Setting(
+        _CODEX + "COALESCE_WINDOW_MS",
+        "coalesce_window",
+        0.6,
+        milliseconds,
+        "longest wait for a burst to become one turn",
+        (_OLD + "COALESCE_WINDOW_MS",),
+    ),
+    Setting(
+        _CODEX + "RECONNECT_INITIAL_MS",
+        "reconnect_initial",
+        1.0,
+        milliseconds,
+        "first pause before reconnecting to the app-server",
+        (_OLD + "RECONNECT_INITIAL_MS",),
+    ),
+    Setting(
+        _CODEX + "RECONNECT_MAX_MS",
+        "reconnect_max",
+        10.0,
+        milliseconds,
+        "longest pause before reconnecting to the app-server",
+        (_OLD + "RECONNECT_MAX_MS",),
+    ),
+    Setting(
+        _CODEX + "APPROVAL_POLICY",
+        "approval_policy",
+        None,
+        str,
+        "approval policy for a thread the sidecar starts or resumes",
+        (_OLD + "APPROVAL_POLICY",),
+    ),
+    Setting(
+        _CODEX + "SANDBOX",
+        "sandbox",
+        None,
+        str,
+        "sandbox for a thread the sidecar starts or resumes",
+        (_OLD + "SANDBOX",),
+    ),
+    Setting(
+        _CODEX + "HOOK_TIMEOUT_MS",
+        "hook_timeout",
+        5.0,
+        milliseconds,
+        "how long the launcher waits for the SessionStart hook",
+    ),
+    Setting(
+        _CODEX + "FALLBACK_THREAD_MODE",
+        "fallback_thread_mode",
+        "start",
+        str,
+        "thread mode when the hook does not report",
+    ),
+    Setting(
+        _CODEX + "AUTO_REPLY",
+        "auto_reply",
+        "final",
+        one_of("final", "off"),
+        "final: post a turn's final message as the reply; off: never",
+    ),
 )
 
 SETTINGS = (*SERVER, *AGENT, *SIDECAR)
@@ -151,6 +321,10 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     max_body: int = 1_048_576
     claim_ttl: float = 90.0
+    max_attempts: int = 5
+    max_hops: int = 24
+    max_cycles: int = 8
+    thread_rate: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +368,9 @@ class SidecarSettings:
     auto_reply: str = "final"
 
 
-def read_settings(table: tuple[Setting, ...], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Warned]]:
+def read_settings(
+    table: tuple[Setting, ...], environ: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Warned]]:
     """Field values for the settings named in `environ`, and a warning for each that could not be used.
 
     An unusable value falls back to the default: an agent starts with what it has. Empty values count as unset.

@@ -43,6 +43,21 @@ class Rung(StrEnum):
     DEAD = "dead"
 
 
+class Authority(StrEnum):
+    """Whose word a message is, as the relay attests it from the credential. A peer's text is data, not an order."""
+
+    HUMAN = "human"
+    OPERATOR = "operator"
+    PEER = "peer"
+    INTEGRATION = "integration"
+
+
+#: The relay's own name as a sender: expiries, parked threads, ended pairs.
+SYSTEM = "system"
+#: Message types that never wake anybody: they lie in the inbox until their reader looks.
+SILENT_TYPES = frozenset({"ack", "reaction"})
+
+
 class Delivery(StrEnum):
     """How a message asks to be put into a live Codex thread (``meta.delivery``)."""
 

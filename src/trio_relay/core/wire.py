@@ -102,7 +102,9 @@ class SendRequest(Wire, kw_only=True):
 
     `to` is an agent id, ``tag:NAME``, ``cap:NAME``, ``label:NAME`` or ``broadcast``. `idempotencyKey` (per sender,
     24 h): the same key and content answer with the same message. `allowUnknown` parks a message to an agent id
-    nobody has registered yet instead of refusing it.
+    nobody has registered yet instead of refusing it. After `ttlMs` it is not delivered any more; `supersedes` withdraws
+    an older message of the same sender from those who do not have it yet; a newer message with the same `collapseKey`
+    from the same sender takes the place of an older one in each inbox.
     """
 
     sender: AgentId = msgspec.field(name="from")
@@ -116,10 +118,17 @@ class SendRequest(Wire, kw_only=True):
     meta: dict[str, Any] = {}
     idempotency_key: Name | None = None
     allow_unknown: bool = False
+    ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=30 * 86_400_000)] | None = None
+    supersedes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    collapse_key: Name | None = None
 
 
 class Message(Wire, kw_only=True):
-    """A message as everyone sees it. `threadId` is the id of the first message of its reply chain."""
+    """A message as everyone sees it. `threadId` is the id of the first message of its reply chain.
+
+    `authority` is the relay's own word about the sender (human, operator, peer, integration), from the credential it
+    was sent with, never from its text. `withdrawn` says why the rest of the recipients will not get it.
+    """
 
     id: int
     sender: str = msgspec.field(name="from")
@@ -138,6 +147,11 @@ class Message(Wire, kw_only=True):
     created_at: int
     root_id: int
     hop: int
+    authority: str = "peer"
+    expires_at: int | None = None
+    supersedes: int | None = None
+    collapse_key: str | None = None
+    withdrawn: str | None = None
 
 
 class InboxMessage(Message, kw_only=True):
@@ -162,10 +176,14 @@ class RecipientVerdict(Wire, kw_only=True):
 
 
 class SentMessage(Message, kw_only=True):
-    """Answer of ``POST /messages``: the message, who gets it, and whether it waits for somebody to match."""
+    """Answer of ``POST /messages``: the message, who gets it, and whether it waits.
+
+    `parked` without a reason: for somebody to match. `parkedReason`: its thread is parked for a person.
+    """
 
     recipients: list[RecipientVerdict]
     parked: bool
+    parked_reason: str | None = None
 
 
 class ReceiptReport(SessionFields, kw_only=True):

@@ -6,6 +6,7 @@ from trio_relay.relay.service import RelayService
 from trio_relay.relay.web import access, problems
 from trio_relay.relay.web.agents import agents_blueprint
 from trio_relay.relay.web.messages import messages_blueprint
+from trio_relay.relay.web.rooms import rooms_blueprint
 from trio_relay.relay.web.system import system_blueprint
 from trio_relay.settings import ServerSettings
 
@@ -18,6 +19,6 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
     app.url_map.strict_slashes = False
     problems.install(app)
     access.install(app, settings)
-    for blueprint in (agents_blueprint, messages_blueprint, system_blueprint):
+    for blueprint in (agents_blueprint, messages_blueprint, rooms_blueprint, system_blueprint):
         app.register_blueprint(blueprint(service))
     return app

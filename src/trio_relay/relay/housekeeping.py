@@ -9,7 +9,7 @@ from trio_relay.relay.service import RelayService
 log = structlog.get_logger("trio_relay.housekeeping")
 
 #: A lapsed lease is claimable again within this many seconds (the ε of guarantee G9).
-LEASE_INTERVAL = 1.0
+EXPIRY_INTERVAL = 1.0
 
 
 async def keep_house(service: RelayService) -> None:
@@ -22,11 +22,11 @@ async def keep_house(service: RelayService) -> None:
             log.warning("housekeeping put off", reason=error.detail)
 
 
-async def expire_leases(service: RelayService) -> None:
-    """Task: open lapsed leases, every second, for ever."""
+async def expire(service: RelayService) -> None:
+    """Task: end leases and messages that have run out, every second, for ever."""
     while True:
-        await trio.sleep(LEASE_INTERVAL)
+        await trio.sleep(EXPIRY_INTERVAL)
         try:
-            await service.expire_leases()
+            await service.expire()
         except Unavailable as error:
-            log.warning("lease expiry put off", reason=error.detail)
+            log.warning("expiry put off", reason=error.detail)

@@ -90,7 +90,7 @@ async def serve_until(
         tune_gc()
         async with trio.open_nursery() as upkeep:
             upkeep.start_soon(housekeeping.keep_house, service)
-            upkeep.start_soon(housekeeping.expire_leases, service)
+            upkeep.start_soon(housekeeping.expire, service)
             async with trio.open_nursery() as server:
                 urls: Sequence[str] = await server.start(
                     partial(

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import trio
 
 from trio_relay import __version__
+from trio_relay.core.loops import Limits
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import (
     InboxMessage,
@@ -17,7 +18,7 @@ from trio_relay.core.wire import (
 )
 from trio_relay.relay.hub import Hub
 from trio_relay.relay.operations import messages_read, upkeep
-from trio_relay.relay.operations.tx import Tx
+from trio_relay.relay.operations.tx import Policy, Tx
 from trio_relay.settings import ServerSettings
 from trio_relay.store import SqliteStore
 
@@ -43,6 +44,12 @@ class RelayService:
         self._now = now
         self._new_token = new_token
         self._started_at = now()
+        self._policy = Policy(
+            stale_after=round(settings.stale_ttl * 1000),
+            claim_ttl=round(settings.claim_ttl * 1000),
+            max_attempts=settings.max_attempts,
+            loops=Limits(hops=settings.max_hops, cycles=settings.max_cycles, rate=settings.thread_rate),
+        )
 
     async def write(self, operation: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one of ``operations/`` in a durable transaction; after the commit, wake whom it concerns.
@@ -130,15 +137,15 @@ class RelayService:
                 pass
         await self.write(upkeep.forget_idempotency_keys)
 
-    async def expire_leases(self) -> None:
-        """Open the leases that have run out, so that dead work is claimable again soon."""
+    async def expire(self) -> None:
+        """End what has run out: leases, so that dead work is claimable again soon, and messages past their time."""
         await self.write(upkeep.expire_leases)
+        await self.write(upkeep.expire_messages)
 
     def _tx(self, connection: Any) -> Tx:
         return Tx(
             connection,
             now=self._now(),
             new_token=self._new_token,
-            stale_after=round(self.settings.stale_ttl * 1000),
-            claim_ttl=round(self.settings.claim_ttl * 1000),
+            policy=self._policy,
         )

@@ -5,6 +5,8 @@ token is new at every grant. A lease that lapses, is released, or whose holder l
 it guards is offered again to everyone it was offered to.
 """
 
+from typing import Any
+
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import ClaimedMessage, ClaimRequest, Message
 from trio_relay.errors import Conflict, Invalid, LeaseLost
@@ -22,7 +24,7 @@ def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
 
     """
     key, holder_epoch = _holder(tx, message_id, request)
-    expires_at = tx.now + (request.ttl_ms or tx.claim_ttl)
+    expires_at = tx.now + (request.ttl_ms or tx.policy.claim_ttl)
     lease = _lease(tx, key)
     if _is_holder(tx, lease, request, holder_epoch):
         queries.renew_lease(
@@ -65,7 +67,7 @@ def renew(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
         holder=request.agent_id,
         token=token,
         now=tx.now,
-        expires_at=tx.now + (request.ttl_ms or tx.claim_ttl),
+        expires_at=tx.now + (request.ttl_ms or tx.policy.claim_ttl),
     )
     if not renewed:
         raise _lost(message_id)
@@ -82,7 +84,7 @@ def release(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
     key, token = _held(tx, message_id, request)
     if not queries.release_lease(tx.connection, key=key, holder=request.agent_id, token=token):
         raise _lost(message_id)
-    _reoffer(tx, message_id, without=request.agent_id)
+    _open_again(tx, message_id, without=request.agent_id)
     return message_of(message_row(tx, message_id))
 
 
@@ -103,7 +105,7 @@ def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
     for row in list(queries.open_deliveries_to(tx.connection, message_id=message_id)):
         # The holder's own delivery is its program's to settle, unless it never reported on it at all.
         if row["agent_id"] != request.agent_id or row["state"] == Rung.QUEUED:
-            _settle(tx, message_id, row["agent_id"], request.agent_id)
+            _end(tx, message_id, row["agent_id"], Rung.SETTLED, {"completedBy": request.agent_id})
     tx.event("message.completed", messageId=message_id, agentId=request.agent_id)
     return message_of(message_row(tx, message_id))
 
@@ -120,15 +122,56 @@ def take_back(tx: Tx, row: Row) -> None:
         return
     message: Row | None = queries.message_of_lease(tx.connection, lease_key=row["key"])
     if message is not None:
-        _reoffer(tx, message["id"], without=None)
+        _open_again(tx, message["id"], without=None)
+
+
+def redrive(tx: Tx, message_id: int) -> Message:
+    """Give a dead letter another life: its attempts count afresh and it is queued again for whom it was dead.
+
+    Raises:
+        Conflict: the message is no dead letter (``not_dead``).
+
+    """
+    row = message_row(tx, message_id)
+    dead = [each["agent_id"] for each in queries.dead_deliveries(tx.connection, message_id=message_id)]
+    revived = row["lease_key"] is not None and queries.revive_lease(tx.connection, key=row["lease_key"])
+    if not dead and not revived:
+        raise Conflict(f"message {message_id} is no dead letter", code="not_dead")
+    if revived:
+        queries.insert_open_target(
+            tx.connection, target=row["target"], message_id=message_id, kind="claimable"
+        )
+    for agent_id in dead:
+        queries.drop_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
+        queries.reoffer_inbox(tx.connection, agent_id=agent_id, message_id=message_id, attempts=0, now=tx.now)
+        tx.wake.add(agent_id)
+    tx.event("message.redriven", messageId=message_id)
+    return message_of(message_row(tx, message_id))
+
+
+def _open_again(tx: Tx, message_id: int, *, without: str | None) -> None:
+    """The message can be claimed again, unless it has been handed out too often."""
+    tx.event("message.claim_released", messageId=message_id)
+    lease = _lease(tx, f"message:{message_id}")
+    if lease["attempts"] >= tx.policy.max_attempts and queries.kill_lease(tx.connection, key=lease["key"]):
+        queries.close_open_target(tx.connection, message_id=message_id)
+        for row in list(queries.open_deliveries_to(tx.connection, message_id=message_id)):
+            evidence = {"reason": "claimed too often without completion", "attempts": lease["attempts"]}
+            _end(tx, message_id, row["agent_id"], Rung.DEAD, evidence)
+        tx.event("message.dead", messageId=message_id)
+        return
+    _reoffer(tx, message_id, without=without)
 
 
 def _reoffer(tx: Tx, message_id: int, *, without: str | None) -> None:
-    tx.event("message.claim_released", messageId=message_id)
-    for row in list(queries.recipients(tx.connection, message_id=message_id)):
+    """Offer it again to whoever has not taken it up; to the one who gave it back only if there is nobody else."""
+    rows = [
+        row
+        for row in list(queries.recipients(tx.connection, message_id=message_id))
+        if row["state"] in (Rung.QUEUED, Rung.HANDED_OFF)
+    ]
+    for row in [row for row in rows if row["agent_id"] != without] or rows:
         agent_id = row["agent_id"]
-        if agent_id == without or row["state"] not in (Rung.QUEUED, Rung.HANDED_OFF):
-            continue
         queries.drop_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
         queries.reoffer_inbox(
             tx.connection, agent_id=agent_id, message_id=message_id, attempts=row["attempts"], now=tx.now
@@ -136,18 +179,20 @@ def _reoffer(tx: Tx, message_id: int, *, without: str | None) -> None:
         tx.wake.add(agent_id)
 
 
-def _settle(tx: Tx, message_id: int, agent_id: str, done_by: str) -> None:
+def _end(tx: Tx, message_id: int, agent_id: str, ending: Rung, evidence: dict[str, Any]) -> None:
     queries.climb(
-        tx.connection, agent_id=agent_id, message_id=message_id, state=Rung.SETTLED, attempt=0, read_at=tx.now
+        tx.connection, agent_id=agent_id, message_id=message_id, state=ending, attempt=0, read_at=tx.now
     )
     queries.insert_receipt(
         tx.connection,
         message_id=message_id,
         agent_id=agent_id,
-        state=Rung.SETTLED,
+        state=ending,
         now=tx.now,
-        evidence=dump({"completedBy": done_by}),
+        evidence=dump(evidence),
     )
+    tx.event("message.receipt", messageId=message_id, agentId=agent_id, state=ending)
+    tx.wake.add(agent_id)
 
 
 def _lease(tx: Tx, key: str) -> Row:

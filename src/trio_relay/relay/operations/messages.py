@@ -5,14 +5,19 @@ target nobody matches is parked for the first who does; an open claimable is off
 """
 
 import hashlib
+from dataclasses import dataclass
 
-from trio_relay.core.model import AgentStatus, Delivery, Rung, Verdict
+from trio_relay.core.loops import MAX_PATH
+from trio_relay.core.model import SILENT_TYPES, AgentStatus, Delivery, Rung, Verdict
 from trio_relay.core.targets import Target, parse_target
 from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
+from trio_relay.core.wire_rooms import ParkedThread
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound
 from trio_relay.relay.operations.agents import hears
+from trio_relay.relay.operations.freshness import collapse, supersede
 from trio_relay.relay.operations.messages_read import message_row
 from trio_relay.relay.operations.receipts import end, link_reply
+from trio_relay.relay.operations.threads import take_held, why_parked
 from trio_relay.relay.operations.tx import (
     Row,
     Tx,
@@ -47,6 +52,56 @@ def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
             return known, False
     recipients = _resolve(tx, request, target)
     parent = _parent(tx, request)
+    place = _place(tx, request, parent)
+    message_id = _insert(tx, request, target, place)
+    if request.supersedes is not None:
+        supersede(tx, request.supersedes, request.sender, message_id)
+    tx.event(
+        "message.new", messageId=message_id, sender=request.sender, to=target.text, channel=request.channel
+    )
+    if parent is not None:
+        link_reply(tx, parent["id"], request.sender, message_id)
+    held_because = None
+    if parent is not None and not place.by_person:
+        held_because = why_parked(tx, place.thread_id, place.hop, place.path)
+    if held_because is None:
+        _deliver(tx, message_row(tx, message_id), recipients)
+    else:
+        queries.hold_message(tx.connection, message_id=message_id, thread_id=place.thread_id)
+    return _sent(tx, message_id, held_because), True
+
+
+def resume_thread(tx: Tx, thread_id: int) -> ParkedThread:
+    """Let a parked thread go on, and deliver what was held in it, in order."""
+    shown, held = take_held(tx, thread_id)
+    for message_id in held:
+        row = message_row(tx, message_id)
+        _deliver(tx, row, _matching(tx, parse_target(row["target"]), row["sender"], row["channel"]))
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a message stands in its conversation. `path` ends with its sender."""
+
+    thread_id: int
+    hop: int
+    path: list[str]
+    by_person: bool
+
+
+def _place(tx: Tx, request: SendRequest, parent: Row | None) -> _Place:
+    # Who is not registered as an agent is a person or a script of theirs; what they say starts the count afresh.
+    by_person = queries.get_agent(tx.connection, id=request.sender) is None
+    if parent is None:
+        return _Place(0, 0, [request.sender], by_person)
+    if by_person:
+        return _Place(parent["thread_id"], 0, [request.sender], by_person)
+    path = [*from_json(parent["path"]), request.sender][-MAX_PATH:]
+    return _Place(parent["thread_id"], parent["hop"] + 1, path, by_person)
+
+
+def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place) -> int:
     message_id: int = queries.insert_message(
         tx.connection,
         sender=request.sender,
@@ -55,25 +110,24 @@ def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
         subject=request.subject,
         body=request.body,
         reply_to=request.reply_to,
-        thread_id=parent["thread_id"] if parent is not None else 0,
-        hop=parent["hop"] + 1 if parent is not None else 0,
+        thread_id=place.thread_id,
+        hop=place.hop,
+        path=dump(place.path),
         claimable=int(request.claimable),
         type=request.type or "message",
         meta=dump(request.meta),
+        authority=tx.authority,
+        expires_at=None if request.ttl_ms is None else tx.now + request.ttl_ms,
+        supersedes=request.supersedes,
+        collapse_key=request.collapse_key,
         now=tx.now,
     )
-    if parent is None:
+    if request.reply_to is None:
         queries.root_message(tx.connection, id=message_id)
     if request.claimable:
         key = f"message:{message_id}"
         queries.open_lease(tx.connection, key=key)
         queries.lease_message(tx.connection, id=message_id, lease_key=key)
-    for row in recipients:
-        queries.insert_inbox(tx.connection, agent_id=row["id"], message_id=message_id, late=0, now=tx.now)
-        tx.wake.add(row["id"])
-    if request.claimable or not recipients:
-        kind = "claimable" if request.claimable else "parked"
-        queries.insert_open_target(tx.connection, target=target.text, message_id=message_id, kind=kind)
     if request.idempotency_key is not None:
         queries.put_idempotency_key(
             tx.connection,
@@ -83,12 +137,22 @@ def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
             message_id=message_id,
             now=tx.now,
         )
-    if parent is not None:
-        link_reply(tx, parent["id"], request.sender, message_id)
-    tx.event(
-        "message.new", messageId=message_id, sender=request.sender, to=target.text, channel=request.channel
-    )
-    return _sent(tx, message_id), True
+    return message_id
+
+
+def _deliver(tx: Tx, message: Row, recipients: list[Row]) -> None:
+    """Queue a message for its recipients; let it go on looking if it needs takers."""
+    for row in recipients:
+        queries.insert_inbox(tx.connection, agent_id=row["id"], message_id=message["id"], late=0, now=tx.now)
+        if message["collapse_key"] is not None:
+            collapse(tx, row["id"], message["sender"], message["collapse_key"], message["id"])
+        if message["type"] not in SILENT_TYPES:
+            tx.wake.add(row["id"])
+    if message["claimable"] or not recipients:
+        kind = "claimable" if message["claimable"] else "parked"
+        queries.insert_open_target(
+            tx.connection, target=message["target"], message_id=message["id"], kind=kind
+        )
 
 
 def mark_read(tx: Tx, message_id: int, mark: ReadMark) -> Message:
@@ -137,7 +201,7 @@ def verdict_of(status: str | None, ready: object) -> Verdict:
     return Verdict.LIVE_BUSY if status == AgentStatus.BUSY else Verdict.LIVE_IDLE
 
 
-def _sent(tx: Tx, message_id: int) -> SentMessage:
+def _sent(tx: Tx, message_id: int, held_because: str | None = None) -> SentMessage:
     rows = list(queries.recipients(tx.connection, message_id=message_id))
     verdicts = [
         RecipientVerdict(agent_id=row["agent_id"], verdict=verdict_of(row["status"], row["ready"]))
@@ -146,7 +210,8 @@ def _sent(tx: Tx, message_id: int) -> SentMessage:
     return SentMessage(
         **message_fields(message_row(tx, message_id)),
         recipients=verdicts,
-        parked=bool(queries.is_parked(tx.connection, message_id=message_id)[0]),
+        parked=held_because is not None or bool(queries.is_parked(tx.connection, message_id=message_id)[0]),
+        parked_reason=held_because,
     )
 
 
@@ -159,22 +224,28 @@ def _resolve(tx: Tx, request: SendRequest, target: Target) -> list[Row]:
                 code="own_message",
                 fields=(FieldError("to", "expected somebody other than the sender"),),
             )
-        row: Row | None = queries.get_agent(tx.connection, id=target.text)
-        if row is not None:
-            return [row]
-        if request.allow_unknown:
-            return []
+        found = _matching(tx, target, request.sender, request.channel)
+        if found or request.allow_unknown:
+            return found
         raise NotFound(
             f"no agent {target.text!r} is registered (allowUnknown parks the message for it)",
             code="unknown_recipient",
             fields=(FieldError("to", "expected a registered agent id or a target"),),
         )
+    return _matching(tx, target, request.sender, request.channel)
+
+
+def _matching(tx: Tx, target: Target, sender: str, channel: str | None) -> list[Row]:
+    """Who answers to a target now. A direct message waits for an offline agent, a fan-out passes it by."""
+    if not target.fan_out:
+        row: Row | None = queries.get_agent(tx.connection, id=target.text)
+        return [] if row is None else [row]
     return [
         row
         for row in queries.list_agents_matching(tx.connection, selector=target.text)
-        if row["id"] != request.sender
+        if row["id"] != sender
         and row["status"] != AgentStatus.OFFLINE
-        and hears(from_json(row["channels"]), request.channel)
+        and hears(from_json(row["channels"]), channel)
     ]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Cursor, InboxMessage, Message
-from trio_relay.errors import NotFound
+from trio_relay.errors import FieldError, Invalid, NotFound
 from trio_relay.relay.operations.tx import Row, Tx, message_fields, message_of
 from trio_relay.store.queries import queries
 
@@ -56,11 +56,17 @@ def inbox(
     if state is not None:
         rows = queries.inbox_in_state(tx.connection, **common, state=state, after_seq=after_seq or 0)
     elif since_id is not None:
-        query = queries.inbox_unread_since_id if unread else queries.inbox_since_id
-        rows = query(tx.connection, **common, since_id=since_id)
+        rows = (
+            queries.inbox_unread_since_id(tx.connection, **common, since_id=since_id, now=tx.now)
+            if unread
+            else queries.inbox_since_id(tx.connection, **common, since_id=since_id)
+        )
     else:
-        query = queries.inbox_unread_after_seq if unread else queries.inbox_after_seq
-        rows = query(tx.connection, **common, after_seq=after_seq or 0)
+        rows = (
+            queries.inbox_unread_after_seq(tx.connection, **common, after_seq=after_seq or 0, now=tx.now)
+            if unread
+            else queries.inbox_after_seq(tx.connection, **common, after_seq=after_seq or 0)
+        )
     return [
         InboxMessage(
             **message_fields(row),
@@ -70,6 +76,37 @@ def inbox(
             read_at=row["read_at"],
         )
         for row in rows
+    ]
+
+
+#: Beyond every message id: where a newest-first page begins.
+NEWEST = 2**63 - 1
+
+
+def search(tx: Tx, words: str, *, limit: int, before: int | None) -> list[Message]:
+    """Messages whose subject or body holds every word of `words`, newest first.
+
+    Raises:
+        Invalid: there is no word to look for.
+
+    """
+    # Quoted, a word is a word to FTS5 and never an operator; the last may be the beginning of one.
+    quoted = [f'"{word}"' for word in words.replace('"', " ").split()]
+    if not quoted:
+        raise Invalid(
+            "there is nothing to search for", fields=(FieldError("q", "expected at least one word"),)
+        )
+    quoted[-1] += "*"
+    rows = queries.search_messages(
+        tx.connection, words=" ".join(quoted), before=before or NEWEST, limit=limit
+    )
+    return [message_of(row) for row in rows]
+
+
+def dead_letters(tx: Tx, *, limit: int, before: int | None) -> list[Message]:
+    """Messages that ended as dead for somebody, newest first."""
+    return [
+        message_of(row) for row in queries.dead_messages(tx.connection, before=before or NEWEST, limit=limit)
     ]
 
 

@@ -17,6 +17,9 @@ MAX_EVIDENCE = 4096
 def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     """Write down a rung that was seen. Repeating a report, or reporting a rung already passed, changes nothing.
 
+    A hand-off is reported before it is made: the answer is the last word on whether the message still has a point, and
+    the bound on how often it may be tried.
+
     Raises:
         Invalid: a rung only the relay itself can know, or evidence that is too large.
         NotFound: the agent is no recipient of this message (``not_a_recipient``).
@@ -35,7 +38,7 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
             "the evidence is too large",
             fields=(FieldError("evidence", f"expected at most {MAX_EVIDENCE} bytes of JSON"),),
         )
-    message_row(tx, message_id)
+    message = message_row(tx, message_id)
     agent: Row | None = queries.get_agent(tx.connection, id=request.agent_id)
     if agent is not None and not check_session(agent, request) and is_live(tx, agent):
         raise StaleInstance(
@@ -45,6 +48,17 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     if delivery is None:
         raise NotFound(f"message {message_id} was not sent to {request.agent_id!r}", code="not_a_recipient")
     current = Rung(delivery["state"])
+    if request.state is Rung.HANDED_OFF:
+        _may_hand_off(tx, message, current)
+        if current is Rung.HANDED_OFF and delivery["attempts"] >= tx.policy.max_attempts:
+            climb(
+                tx,
+                message_id,
+                request.agent_id,
+                Rung.DEAD,
+                {"reason": "handed off too often", **request.evidence},
+            )
+            return _receipt_of(tx, message_id, request.agent_id)
     match step(current, request.state):
         case Step.ENDED:
             raise Conflict(f"this delivery has ended: {current}", code="delivery_ended")
@@ -53,6 +67,13 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         case Step.NOTHING:
             pass
     return _receipt_of(tx, message_id, request.agent_id)
+
+
+def _may_hand_off(tx: Tx, message: Row, current: Rung) -> None:
+    """Check once more, at the moment of delivery, that a message still has a point."""
+    expired = message["expires_at"] is not None and message["expires_at"] <= tx.now
+    if current is Rung.QUEUED and (expired or message["withdrawn"] is not None):
+        raise Conflict(f"this delivery has ended: {message['withdrawn'] or 'expired'}", code="delivery_ended")
 
 
 def climb(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from trio_relay.core.model import AgentStatus
+from trio_relay.core.loops import Limits
+from trio_relay.core.model import AgentStatus, Authority
 from trio_relay.core.wire import Agent, Message, SessionFields
 from trio_relay.errors import NotFound, StaleInstance
 from trio_relay.store.queries import queries
@@ -26,6 +27,16 @@ def dump(value: Any) -> str:
     return to_json(value).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator has set: times in ms, `max_attempts` hand-offs, what a thread may do unattended."""
+
+    stale_after: int = 120_000
+    claim_ttl: int = 90_000
+    max_attempts: int = 5
+    loops: Limits = field(default_factory=Limits)
+
+
 @dataclass(slots=True)
 class Tx:
     """One transaction: the connection, the instant it happens at (Unix ms) and whom to wake after the commit."""
@@ -33,8 +44,8 @@ class Tx:
     connection: sqlite3.Connection
     now: int
     new_token: Callable[[], str]
-    stale_after: int
-    claim_ttl: int
+    policy: Policy
+    authority: str = Authority.PEER
     wake: set[str] = field(default_factory=set)
 
     def event(self, kind: str, **data: Any) -> None:
@@ -61,7 +72,7 @@ def is_live(tx: Tx, row: Row) -> bool:
     return (
         bool(row["session_aware"])
         and row["status"] != AgentStatus.OFFLINE
-        and (row["last_seen"] >= tx.now - tx.stale_after)
+        and (row["last_seen"] >= tx.now - tx.policy.stale_after)
     )
 
 
@@ -125,6 +136,11 @@ def message_fields(row: Row) -> dict[str, Any]:
         "created_at": row["created_at"],
         "root_id": row["thread_id"],
         "hop": row["hop"],
+        "authority": row["authority"],
+        "expires_at": row["expires_at"],
+        "supersedes": row["supersedes"],
+        "collapse_key": row["collapse_key"],
+        "withdrawn": row["withdrawn"],
     }
 
 

@@ -2,6 +2,7 @@
 
 from trio_relay.core.model import Rung
 from trio_relay.relay.operations.agents import remove_agent
+from trio_relay.relay.operations.freshness import expire
 from trio_relay.relay.operations.leases import take_back, take_back_leases
 from trio_relay.relay.operations.messages import IDEMPOTENCY_WINDOW, forget
 from trio_relay.relay.operations.tx import Tx
@@ -13,7 +14,7 @@ BATCH = 100
 
 def silence_stale(tx: Tx) -> int:
     """Agents not heard from for the stale time are offline; what they hold is given back."""
-    rows = list(queries.stale_agents(tx.connection, before=tx.now - tx.stale_after, limit=BATCH))
+    rows = list(queries.stale_agents(tx.connection, before=tx.now - tx.policy.stale_after, limit=BATCH))
     for row in rows:
         queries.silence_agent(tx.connection, id=row["id"], now=tx.now)
         take_back_leases(tx, row["id"])
@@ -34,6 +35,14 @@ def expire_leases(tx: Tx) -> int:
     rows = list(queries.lapsed_leases(tx.connection, now=tx.now, limit=BATCH))
     for row in rows:
         take_back(tx, row)
+    return len(rows)
+
+
+def expire_messages(tx: Tx) -> int:
+    """Messages past their time end as expired for those who still wait for them."""
+    rows = list(queries.expired_messages(tx.connection, now=tx.now, limit=BATCH))
+    for row in rows:
+        expire(tx, row)
     return len(rows)
 
 

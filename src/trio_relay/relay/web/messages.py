@@ -33,7 +33,7 @@ Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 class MessageQuery(Wire, kw_only=True):
     """Query of ``GET /messages``: with `for` an inbox, without it the history.
 
-    `wait`: answer the moment something is in the inbox, or after so many seconds (at most 60).
+    `q`: full text. `state=dead` without `for`: the dead letters. `wait`: answer the moment something is in the inbox, or after so many seconds (at most 60).
     """
 
     inbox_of: AgentId | None = msgspec.field(default=None, name="for")
@@ -47,6 +47,7 @@ class MessageQuery(Wire, kw_only=True):
     channel: Name | None = None
     thread: Id | None = None
     before: Id | None = None
+    q: Annotated[str, msgspec.Meta(max_length=500)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
@@ -71,6 +72,15 @@ def messages_blueprint(service: RelayService) -> Blueprint:
     @api(query=MessageQuery, responses={200: list[InboxMessage] | list[Message]})
     async def read(query: MessageQuery) -> list[InboxMessage] | list[Message]:
         """Read an inbox (`for`), or browse the history."""
+        if query.inbox_of is None and query.q is not None:
+            return await service.read(messages_read.search, query.q, limit=query.limit, before=query.before)
+        if query.inbox_of is None and query.state is not None:
+            if query.state is not Rung.DEAD:
+                raise Invalid(
+                    "without `for` only dead letters can be listed",
+                    fields=(FieldError("state", "expected dead"),),
+                )
+            return await service.read(messages_read.dead_letters, limit=query.limit, before=query.before)
         if query.inbox_of is None:
             return await service.read(
                 messages_read.browse,

@@ -13,10 +13,10 @@ SELECT * FROM inbox WHERE message_id = :message_id AND agent_id = :agent_id;
 SELECT i.*, a.status, a.ready FROM inbox AS i LEFT JOIN agents AS a ON a.id = i.agent_id
 WHERE i.message_id = :message_id ORDER BY i.seq;
 
--- name: inbox_unread_after_seq(agent_id, after_seq, limit)
+-- name: inbox_unread_after_seq(agent_id, after_seq, now, limit)
 -- What has arrived since an arrival number and is neither read nor ended.
 SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
-WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND i.seq > :after_seq
+WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.seq > :after_seq
 ORDER BY i.seq LIMIT :limit;
 
 -- name: inbox_after_seq(agent_id, after_seq, limit)
@@ -25,13 +25,13 @@ SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_
 WHERE i.agent_id = :agent_id AND i.seq > :after_seq
 ORDER BY i.seq LIMIT :limit;
 
--- name: inbox_unread_since_id(agent_id, since_id, limit)
+-- name: inbox_unread_since_id(agent_id, since_id, now, limit)
 -- For clients whose cursor is a message id: newer messages, and unread ones that arrived late.
 SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
-WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND i.message_id > :since_id
+WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.message_id > :since_id
 UNION ALL
 SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
-WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND i.late = 1 AND i.message_id <= :since_id
+WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.late = 1 AND i.message_id <= :since_id
 ORDER BY 5 LIMIT :limit;
 
 -- name: inbox_since_id(agent_id, since_id, limit)
@@ -82,6 +82,10 @@ DELETE FROM inbox WHERE message_id = :message_id AND agent_id = :agent_id;
 -- A released claimable arrives again, with a new arrival number.
 INSERT INTO inbox (agent_id, message_id, state, attempts, late, queued_at)
 VALUES (:agent_id, :message_id, 'queued', :attempts, 1, :now);
+
+-- name: dead_deliveries(message_id)
+-- Recipients for whom a message ended as dead.
+SELECT agent_id FROM inbox WHERE message_id = :message_id AND state = 'dead';
 
 -- name: count_deliveries_by_state()
 -- For the statistics.

@@ -28,6 +28,15 @@ WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token;
 UPDATE leases SET state = 'done', token = NULL, expires_at = NULL, result = :result
 WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
 
+-- name: kill_lease(key)!
+-- Handed out too often without completion: a dead letter.
+UPDATE leases SET state = 'dead', holder = NULL, holder_epoch = NULL, token = NULL, expires_at = NULL
+WHERE key = :key AND state = 'open';
+
+-- name: revive_lease(key)!
+-- A dead letter is driven again, with its attempts counted afresh.
+UPDATE leases SET state = 'open', attempts = 0 WHERE key = :key AND state = 'dead';
+
 -- name: take_back_lease(key, epoch)!
 -- Taken from a holder that lapsed, left or was replaced.
 UPDATE leases SET state = 'open', holder = NULL, holder_epoch = NULL, token = NULL, claimed_at = NULL, expires_at = NULL

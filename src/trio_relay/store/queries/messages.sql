@@ -1,7 +1,9 @@
--- name: insert_message(sender, target, channel, subject, body, reply_to, thread_id, hop, claimable, type, meta, now)<!
+-- name: insert_message(sender, target, channel, subject, body, reply_to, thread_id, hop, path, claimable, type, meta, authority, expires_at, supersedes, collapse_key, now)<!
 -- A message is accepted.
-INSERT INTO messages (sender, target, channel, subject, body, reply_to, thread_id, hop, claimable, type, meta, created_at)
-VALUES (:sender, :target, :channel, :subject, :body, :reply_to, :thread_id, :hop, :claimable, :type, :meta, :now);
+INSERT INTO messages (sender, target, channel, subject, body, reply_to, thread_id, hop, path, claimable, type, meta,
+                      authority, expires_at, supersedes, collapse_key, created_at)
+VALUES (:sender, :target, :channel, :subject, :body, :reply_to, :thread_id, :hop, :path, :claimable, :type, :meta,
+        :authority, :expires_at, :supersedes, :collapse_key, :now);
 
 -- name: root_message(id)!
 -- A message that answers nothing begins a thread of its own.
@@ -90,6 +92,7 @@ SELECT m.id, m.lease_key FROM messages AS m
 WHERE m.created_at < :before
   AND NOT EXISTS (SELECT 1 FROM inbox AS i WHERE i.message_id = m.id AND i.read_at IS NULL)
   AND NOT EXISTS (SELECT 1 FROM open_targets AS o WHERE o.message_id = m.id)
+  AND NOT EXISTS (SELECT 1 FROM held_messages AS h WHERE h.message_id = m.id)
 ORDER BY m.created_at
 LIMIT :limit;
 

@@ -1,0 +1,84 @@
+"""Why is it not there yet: one message's timeline, where each recipient stands, and what it waits for."""
+
+from trio_relay.core.model import AgentStatus, Rung, Verdict
+from trio_relay.core.wire_rooms import ExplainedRecipient, ExplainedStep, Explanation
+from trio_relay.relay.operations.messages import verdict_of
+from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.receipts import receipts
+from trio_relay.relay.operations.tx import Row, Tx, from_json
+from trio_relay.store.queries import queries
+
+
+def explain(tx: Tx, message_id: int) -> Explanation:
+    """Tell a message's story."""
+    message = message_row(tx, message_id)
+    recipients = [
+        _recipient(tx, message, row) for row in list(queries.recipients(tx.connection, message_id=message_id))
+    ]
+    return Explanation(
+        message_id=message_id,
+        summary=_summary(tx, message, recipients),
+        recipients=recipients,
+        timeline=_timeline(tx, message_id),
+    )
+
+
+def _timeline(tx: Tx, message_id: int) -> list[ExplainedStep]:
+    steps = [
+        ExplainedStep(at=step.at, what=step.state, agent_id=receipt.agent_id, evidence=step.evidence)
+        for receipt in receipts(tx, message_id)
+        for step in receipt.steps
+    ]
+    for row in queries.events_about(tx.connection, message_id=message_id):
+        if row["type"] not in ("message.receipt", "message.new"):
+            data = from_json(row["data"])
+            steps.append(ExplainedStep(at=row["at"], what=row["type"], agent_id=data.get("agentId")))
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _summary(tx: Tx, message: Row, recipients: list[ExplainedRecipient]) -> str:
+    held: Row | None = queries.is_held(tx.connection, message_id=message["id"])
+    if held is not None:
+        thread: Row = queries.get_thread(tx.connection, id=message["thread_id"])
+        return f"Held: thread {message['thread_id']} is parked for a person ({thread['reason']})."
+    if message["withdrawn"] is not None and not recipients:
+        return f"Withdrawn before anybody had it: {message['withdrawn']}."
+    if not recipients:
+        return f"Parked: nobody answers to {message['target']!r} yet."
+    waiting = [each for each in recipients if each.waiting_for is not None]
+    if not waiting:
+        return "Every recipient is done with it."
+    return "; ".join(f"{each.agent_id}: {each.waiting_for}" for each in waiting)
+
+
+def _recipient(tx: Tx, message: Row, row: Row) -> ExplainedRecipient:
+    agent: Row | None = queries.get_agent(tx.connection, id=row["agent_id"])
+    state = Rung(row["state"])
+    return ExplainedRecipient(
+        agent_id=row["agent_id"],
+        state=state,
+        verdict=verdict_of(row["status"], row["ready"]),
+        attempts=row["attempts"],
+        last_seen=None if agent is None else agent["last_seen"],
+        waiting_for=_waiting_for(message, state, agent),
+    )
+
+
+def _waiting_for(message: Row, state: Rung, agent: Row | None) -> str | None:  # noqa: PLR0911  # a table of reasons
+    if state in (Rung.SETTLED, Rung.EXPIRED, Rung.RETRACTED, Rung.DEAD):
+        return None
+    if state is Rung.ANSWERED:
+        return "answered; its program has not settled it"
+    if state is Rung.IN_CONTEXT:
+        return "in the model's context; the turn has not ended"
+    if state is Rung.HANDED_OFF:
+        return "handed off; not seen in the model's context yet"
+    if agent is None:
+        return "the agent is not registered any more"
+    if agent["status"] == AgentStatus.OFFLINE:
+        return "the agent is offline"
+    if message["claimed_by"] is not None and message["claimed_by"] != agent["id"]:
+        return f"claimed by {message['claimed_by']}"
+    if verdict_of(agent["status"], agent["ready"]) is Verdict.DEAF:
+        return f"the agent is not ready: {agent['ready_reason'] or 'it has not said so'}"
+    return "in the inbox; its program has not taken it"

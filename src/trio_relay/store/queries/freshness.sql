@@ -1,0 +1,80 @@
+-- name: withdraw_message(id, reason)!
+-- A message is withdrawn from whoever does not have it yet; the first reason stays.
+UPDATE messages SET withdrawn = coalesce(withdrawn, :reason) WHERE id = :id;
+
+-- name: expired_messages(now, limit)
+-- Messages past their time that somebody still waits for.
+SELECT m.id, m.sender, m.target, m.thread_id FROM messages AS m
+WHERE m.expires_at <= :now AND m.withdrawn IS NULL
+ORDER BY m.expires_at LIMIT :limit;
+
+-- name: collapsible(agent_id, sender, collapse_key, before)
+-- Older messages of one collapse key that still wait in one inbox.
+SELECT m.id FROM messages AS m
+JOIN inbox AS i ON i.message_id = m.id AND i.agent_id = :agent_id
+WHERE m.sender = :sender AND m.collapse_key = :collapse_key AND m.id < :before AND i.state = 'queued';
+
+-- name: get_thread(id)^
+-- What the loop breaker has written down about a thread.
+SELECT * FROM threads WHERE id = :id;
+
+-- name: park_thread(id, reason, now)!
+-- A thread waits for a person.
+INSERT INTO threads (id, parked_at, reason) VALUES (:id, :now, :reason)
+ON CONFLICT (id) DO UPDATE SET parked_at = :now, reason = :reason;
+
+-- name: resume_thread(id, hop_base, now)!
+-- A person lets a thread go on; its hops count from here.
+UPDATE threads SET parked_at = NULL, reason = NULL, hop_base = :hop_base, resumed_at = :now
+WHERE id = :id AND parked_at IS NOT NULL;
+
+-- name: parked_threads(limit)
+-- Threads that wait for a person, longest first.
+SELECT * FROM threads WHERE parked_at IS NOT NULL ORDER BY parked_at LIMIT :limit;
+
+-- name: deepest_hop(thread_id)^
+-- How deep a thread is.
+SELECT coalesce(max(hop), 0) FROM messages WHERE thread_id = :thread_id;
+
+-- name: recent_in_thread(thread_id, since, limit)^
+-- How many of the newest messages of a thread are younger than a time.
+SELECT count(*) FROM (SELECT created_at FROM messages WHERE thread_id = :thread_id ORDER BY id DESC LIMIT :limit)
+WHERE created_at > :since;
+
+-- name: participants(thread_id)
+-- Who has written in a thread.
+SELECT DISTINCT sender FROM messages WHERE thread_id = :thread_id ORDER BY sender;
+
+-- name: hold_message(message_id, thread_id)!
+-- Accepted, and kept until its thread goes on.
+INSERT INTO held_messages (message_id, thread_id) VALUES (:message_id, :thread_id);
+
+-- name: held_in_thread(thread_id)
+-- What waits in a parked thread, oldest first.
+SELECT message_id FROM held_messages WHERE thread_id = :thread_id ORDER BY message_id;
+
+-- name: let_go(message_id)!
+-- A held message goes its way.
+DELETE FROM held_messages WHERE message_id = :message_id;
+
+-- name: is_held(message_id)^
+-- Whether a message waits in a parked thread.
+SELECT 1 FROM held_messages WHERE message_id = :message_id;
+
+-- name: search_messages(words, before, limit)
+-- Full text, newest first.
+SELECT m.* FROM messages_text AS t JOIN messages_with_claim AS m ON m.id = t.rowid
+WHERE messages_text MATCH :words AND t.rowid < :before
+ORDER BY t.rowid DESC LIMIT :limit;
+
+-- name: dead_messages(before, limit)
+-- Dead letters, newest first.
+SELECT m.* FROM messages_with_claim AS m
+WHERE m.id < :before AND (
+    EXISTS (SELECT 1 FROM inbox AS i WHERE i.message_id = m.id AND i.state = 'dead')
+    OR EXISTS (SELECT 1 FROM leases AS l WHERE l.key = m.lease_key AND l.state = 'dead'))
+ORDER BY m.id DESC LIMIT :limit;
+
+-- name: events_about(message_id)
+-- The log lines about one message.
+SELECT id, type, at, data FROM events WHERE json_extract(data, '$.messageId') = :message_id ORDER BY id LIMIT 200;
