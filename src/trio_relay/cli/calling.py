@@ -1,0 +1,41 @@
+"""How the commands that talk to a relay find it and call it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+import trio
+
+from trio_relay.cli.environment import agent_settings
+from trio_relay.client.http import RelayClient
+from trio_relay.errors import ConnectionLost
+
+Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def relay_option(function: Function) -> Function:
+    """Add ``--relay-url``."""
+    return click.option("--relay-url", metavar="URL", help="The relay; default: AGENT_RELAY_URL.")(function)
+
+
+def json_option(function: Function) -> Function:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def call_relay(relay_url: str | None, work: Callable[[RelayClient], Awaitable[Result]]) -> Result:
+    """Run `work` with an open client in an event loop of its own."""
+    settings = agent_settings(relay_url=relay_url)
+
+    async def call() -> Result:
+        async with RelayClient.open(settings.relay_url, token=settings.token) as relay:
+            return await work(relay)
+
+    try:
+        return trio.run(call)
+    except ConnectionLost as lost:
+        if lost.code != ConnectionLost.default_code:
+            raise
+        hint = "start one with `trio-relay serve`, or set AGENT_RELAY_URL"
+        raise ConnectionLost(f"{lost.detail}; {hint}") from None

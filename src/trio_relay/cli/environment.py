@@ -1,0 +1,73 @@
+"""Settings out of the environment, the one place that reads it. What a command line says comes first."""
+
+import getpass
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trio_relay.errors import Invalid
+from trio_relay.settings import (
+    AGENT,
+    SERVER,
+    SIDECAR,
+    AgentSettings,
+    ServerSettings,
+    Setting,
+    SidecarSettings,
+    read_settings,
+)
+
+
+def server_settings(*, token_file: Path | None = None, **given: Any) -> ServerSettings:
+    """Read the settings of the relay; `given` values that are not None win over the environment."""
+    values = _values(SERVER, os.environ) | _said(given)
+    if token_file is not None:
+        values["token"] = read_secret(token_file)
+    return ServerSettings(**values)
+
+
+def agent_settings(**given: Any) -> AgentSettings:
+    """Read who is calling and which relay; `given` values that are not None win over the environment."""
+    return AgentSettings(**(_values(AGENT, os.environ) | _said(given)))
+
+
+def sidecar_settings(**given: Any) -> SidecarSettings:
+    """Read the settings of the Codex sidecar; `given` values that are not None win over the environment."""
+    return SidecarSettings(**(_values(SIDECAR, os.environ) | _said(given)))
+
+
+def _values(table: tuple[Setting, ...], environ: Mapping[str, str]) -> dict[str, Any]:
+    values, warnings = read_settings(table, environ)
+    for warning in warnings:
+        click.echo(f"trio-relay: warning: {warning.message}", err=True)
+    return values
+
+
+def _said(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def read_secret(path: Path) -> str:
+    """Read the one line of a token file. Its content never appears in an error."""
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise Invalid(f"{path} is not a text file", code="token_file") from None
+    except OSError as error:
+        raise Invalid(f"cannot read {path}: {error.strerror}", code="token_file") from None
+    if not secret or len(secret.splitlines()) > 1:
+        raise Invalid(f"{path} must hold one line: the token", code="token_file")
+    return secret
+
+
+def own_agent_id() -> str:
+    """Name the mailbox of the person at this terminal: ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = f"uid{os.getuid()}"
+    return f"{user}@{platform.node().partition('.')[0] or 'localhost'}"

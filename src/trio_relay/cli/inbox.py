@@ -1,0 +1,95 @@
+"""``trio-relay inbox``: what has arrived, now or as it comes."""
+
+from collections.abc import AsyncIterator
+
+import click
+
+from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.mailbox import open_mailbox
+from trio_relay.cli.terminal import echo_json, local_time, printable, printable_text
+from trio_relay.client.http import RelayClient
+from trio_relay.core.wire import InboxMessage
+
+PAGE = 200
+#: How long one long poll lasts, seconds.
+POLL = 50.0
+
+
+@click.command()
+@click.option("--agent", metavar="AGENT", help="Whose inbox; default: your mailbox, user@host.")
+@click.option("--all", "everything", is_flag=True, help="Also what has been read.")
+@click.option("--follow", is_flag=True, help="Go on with what arrives; Ctrl-C ends it.")
+@click.option("--mark-read", is_flag=True, help="Mark what is shown as read: it counts as settled.")
+@json_option
+@relay_option
+def inbox(
+    *,
+    agent: str | None,
+    everything: bool,
+    follow: bool,
+    mark_read: bool,
+    as_json: bool,
+    relay_url: str | None,
+) -> None:
+    """Show what has arrived.
+
+    Looking changes nothing, in your own inbox or in another's, unless you say --mark-read. With --json the
+    messages are one array; with --follow, one object a line.
+    """
+
+    async def work(relay: RelayClient) -> None:
+        agent_id = await open_mailbox(relay, None) if agent is None else (await relay.agent(agent)).id
+        shown: list[InboxMessage] = []
+        async for message in arrivals(relay, agent_id, unread=not everything, follow=follow):
+            if not as_json:
+                click.echo(("\n" if shown else "") + as_text(message))
+            elif follow:
+                echo_json(message, indent=None)
+            shown.append(message)
+            if mark_read and message.read_at is None:
+                await relay.mark_read(message.id, agent_id)
+            if follow:
+                del shown[1:]
+        if as_json and not follow:
+            echo_json(shown)
+        elif not shown:
+            click.echo(f"Nothing {'' if everything else 'unread '}for {printable(agent_id)}.", err=True)
+
+    call_relay(relay_url, work)
+
+
+async def arrivals(
+    relay: RelayClient, agent_id: str, *, unread: bool, follow: bool
+) -> AsyncIterator[InboxMessage]:
+    """Yield everything in the inbox in order of arrival; with `follow`, and then whatever comes, for ever."""
+    after = 0
+    while True:
+        page = await relay.inbox(agent_id, unread=unread, after_seq=after, limit=PAGE)
+        for message in page:
+            after = message.inbox_seq
+            yield message
+        if len(page) < PAGE:
+            break
+    while follow:
+        for message in await relay.inbox(agent_id, unread=unread, after_seq=after, limit=PAGE, wait=POLL):
+            after = message.inbox_seq
+            yield message
+
+
+def as_text(message: InboxMessage) -> str:
+    """Write one message for people."""
+    facts = [f"to {printable(message.to)}"]
+    if message.reply_to is not None:
+        facts.append(f"answers {message.reply_to}")
+    if message.claimable:
+        facts.append(f"claimed by {printable(message.claimed_by)}" if message.claimed_by else "claimable")
+    if message.channel is not None:
+        facts.append(f"channel {printable(message.channel)}")
+    if message.read_at is not None:
+        facts.append("read")
+    header = (
+        f"[{message.id}] {local_time(message.created_at)}  {printable(message.sender)}  ({', '.join(facts)})"
+    )
+    subject = [f"  Subject: {printable(message.subject)}"] if message.subject else []
+    body = [f"  {line}" for line in printable_text(message.body).split("\n")]
+    return "\n".join([header, *subject, *body])

@@ -1,0 +1,65 @@
+"""``trio-relay`` (also ``agent-relay``): the table of its commands."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from trio_relay import __version__
+from trio_relay.cli.failures import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and its line in ``--help``."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "serve": Entry("serve", "Run the relay."),
+    "demo": Entry("demo", "See two small agents work together, in five seconds."),
+    "send": Entry("send", "Send a message."),
+    "inbox": Entry("inbox", "Show what has arrived."),
+    "agents": Entry("agents", "List who is there."),
+    "status": Entry("status", "Show how the relay is doing."),
+    "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
+    "version": Entry("version", "Print the version."),
+}
+
+
+class LazyGroup(Group):
+    """Commands are imported when they run, not when they are listed: ``--help`` takes no event loop."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Give the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module; its function bears the command's name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(f"trio_relay.cli.{entry.module}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands out of the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run a message room for coding-agent sessions, where delivered means proven in the model's context.
+
+    Start with `trio-relay demo`, then `trio-relay serve`.
+    """
+
+
+def main(**arguments: Any) -> None:
+    """Console script."""
+    cli(**arguments)

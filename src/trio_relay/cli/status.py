@@ -1,0 +1,52 @@
+"""``trio-relay status``: is the relay up, and what is in it."""
+
+import click
+
+from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.environment import agent_settings
+from trio_relay.cli.failures import UNREACHABLE, Failure
+from trio_relay.cli.terminal import duration, echo_json, printable
+from trio_relay.client.http import RelayClient
+from trio_relay.core.model import AgentStatus, Rung
+from trio_relay.core.wire import Stats
+
+
+@click.command()
+@json_option
+@relay_option
+def status(*, as_json: bool, relay_url: str | None) -> None:
+    """Show how the relay is doing."""
+
+    async def work(relay: RelayClient) -> tuple[bool, Stats]:
+        return await relay.ready(), await relay.stats()
+
+    ready, stats = call_relay(relay_url, work)
+    url = agent_settings(relay_url=relay_url).relay_url
+    if as_json:
+        echo_json({"url": url, "ready": ready, "stats": stats})
+    else:
+        click.echo(as_text(url, stats, ready=ready))
+    if not ready:
+        raise Failure(f"the relay at {url} is not ready", UNREACHABLE)
+
+
+def as_text(url: str, stats: Stats, *, ready: bool) -> str:
+    """Write the relay's state in a few lines; counts of nothing are left out."""
+    state = "ready" if ready else "not ready"
+    agents = [(status.value, stats.agents.get(status, 0)) for status in AgentStatus]
+    deliveries = [(rung.value, stats.deliveries.get(rung, 0)) for rung in Rung]
+    lines = [
+        f"relay       {printable(url)} {state}, version {printable(stats.version)}, up {duration(stats.uptime_ms / 1000)}",
+        f"agents      {_counts(agents)}",
+        f"messages    {stats.messages}",
+        f"deliveries  {_counts(deliveries)}",
+    ]
+    if stats.parked:
+        lines.append(f"parked      {stats.parked} for which nobody has come yet")
+    return "\n".join(lines)
+
+
+def _counts(named: list[tuple[str, int]]) -> str:
+    total = sum(count for _, count in named)
+    parts = ", ".join(f"{count} {name}" for name, count in named if count)
+    return f"{total} ({parts})" if total else "none"
