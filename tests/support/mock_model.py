@@ -191,7 +191,8 @@ def codex_home(
     """Make `path` the home directory of a user whose Codex knows only `model`; the environment to run Codex in.
 
     `trusted` are project directories Codex shall not ask about; `config` is more TOML, put at the end of the file.
-    What would look for updates, plugins, apps or tips on the network is switched off.
+    What would look for updates, plugins, apps or tips on the network is switched off, and so is taking fast typing
+    for pasting.
     """
     home = path / ".codex"
     home.mkdir(parents=True, exist_ok=True)
@@ -201,6 +202,7 @@ def codex_home(
 model = "{MODEL_NAME}"
 model_provider = "mock"
 check_for_update_on_startup = false
+disable_paste_burst = true
 [analytics]
 enabled = false
 [feedback]

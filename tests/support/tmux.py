@@ -66,7 +66,8 @@ async def terminal(
     given = [part for name, value in env.items() for part in ("-e", f"{name}={value}")]
     await trio.run_process(
         [*tmux, "new-session", "-d", *size, "-c", str(cwd), *given, "/bin/sh", "-c", script],
-        env={**env, "TERM": "xterm-256color"},
+        # The server's own; the program's is in `given`, but for PATH, which tmux takes from here.
+        env=os.environ | {"TERM": "xterm-256color", "PATH": env["PATH"]},
     )
     try:
         yield Terminal(tmux)
