@@ -1,16 +1,37 @@
 """Fixtures every tier uses."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.abc import Clock, Instrument
+from trio.testing import MockClock
 
 from support.relay import Room, open_room
 
 
 @pytest.fixture
-async def room(tmp_path: Path, autojump_clock: Any) -> AsyncIterator[Room]:
-    """A relay in this process, in virtual time."""
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    """A relay in this process. Every test that uses it runs in virtual time."""
     async with open_room(tmp_path) as opened:
         yield opened
+
+
+def run_in_virtual_time(
+    main: Callable[[], Awaitable[Any]],
+    *,
+    clock: Clock | None = None,
+    instruments: Sequence[Instrument] = (),
+) -> Any:
+    """Run a test with a clock that jumps whenever everybody waits."""
+    return trio.run(main, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # pytest-trio looks for a clock among the arguments of the test itself, not of its fixtures: without this, a test
+    # that asks for the room and forgets the clock would quietly run in real time.
+    for item in items:
+        if "room" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.trio(run=run_in_virtual_time))

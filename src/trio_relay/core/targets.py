@@ -42,19 +42,36 @@ def parse_target(text: str, *, path: str = "to") -> Target:
     return Target(trimmed, fan_out=trimmed == BROADCAST)
 
 
-def check_agent_id(agent_id: str) -> None:
-    """Refuse an agent id that would read as another kind of address.
+def check_sender(name: str, *, path: str = "from") -> None:
+    """Refuse a name that would read as another kind of address, or that a terminal would not show as it is.
 
     Raises:
-        Invalid: it is ``broadcast``, begins like a target, or has white space at its ends.
+        Invalid: it is ``broadcast``, begins like a target, has white space at its ends or control characters.
 
     """
-    if agent_id != agent_id.strip() or parse_target(agent_id, path="id").fan_out:
+    if name != name.strip() or not name.isprintable() or parse_target(name, path=path).fan_out:
         raise Invalid(
-            "an agent id must not read as a target",
+            "the name of an agent must not read as a target",
             fields=(
-                FieldError("id", "expected an id without tag:, cap:, label: in front and not 'broadcast'"),
+                FieldError(
+                    path, "expected printable text without tag:, cap:, label: in front and not 'broadcast'"
+                ),
             ),
+        )
+
+
+def check_agent_id(agent_id: str) -> None:
+    """Refuse an agent id that could not be addressed: `check_sender`, and it stands as one segment in a URL.
+
+    Raises:
+        Invalid: it reads as a target or has a slash in it.
+
+    """
+    check_sender(agent_id, path="id")
+    if "/" in agent_id or agent_id in {".", ".."}:
+        raise Invalid(
+            "an agent id stands in URLs: it must be one path segment",
+            fields=(FieldError("id", "expected an id without a slash"),),
         )
 
 

@@ -15,6 +15,8 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Names = Annotated[list[Name], msgspec.Meta(max_length=100)]
 InstanceId = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Epoch = Annotated[int, msgspec.Meta(ge=0)]
+#: What a 64-bit integer column can hold.
+MessageId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class Wire(msgspec.Struct, rename="camel", kw_only=True):
@@ -112,14 +114,14 @@ class SendRequest(Wire, kw_only=True):
     body: str
     subject: Annotated[str, msgspec.Meta(max_length=500)] | None = None
     channel: Name | None = None
-    reply_to: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    reply_to: MessageId | None = None
     claimable: bool = False
     type: Name | None = None
     meta: dict[str, Any] = {}
     idempotency_key: Name | None = None
     allow_unknown: bool = False
     ttl_ms: Annotated[int, msgspec.Meta(ge=1, le=30 * 86_400_000)] | None = None
-    supersedes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    supersedes: MessageId | None = None
     collapse_key: Name | None = None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trio_relay.core.loops import MAX_PATH
 from trio_relay.core.model import SILENT_TYPES, AgentStatus, Delivery, Rung, Verdict
-from trio_relay.core.targets import Target, parse_target
+from trio_relay.core.targets import Target, check_sender, parse_target
 from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
 from trio_relay.core.wire_rooms import ParkedThread
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound
@@ -45,6 +45,7 @@ def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
 
     """
     target = parse_target(request.to)
+    check_sender(request.sender)
     _check_meta(request)
     if request.idempotency_key is not None:
         known = _known(tx, request)
@@ -264,7 +265,7 @@ def _parent(tx: Tx, request: SendRequest) -> Row | None:
 
 def _check_meta(request: SendRequest) -> None:
     delivery = request.meta.get("delivery")
-    if delivery is not None and delivery not in set(Delivery):
+    if delivery is not None and delivery not in list(Delivery):
         allowed = ", ".join(Delivery)
         raise Invalid(
             "meta.delivery names no delivery mode",

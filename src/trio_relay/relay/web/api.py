@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 from quart import Response, request
 
-from trio_relay.errors import Invalid
+from trio_relay.errors import FieldError, Invalid
 from trio_relay.relay.web.problems import invalid
 
 _encode = msgspec.json.Encoder().encode
 View = Callable[..., Awaitable[Any]]
+#: How deep the free-form JSON of a request may nest. Python's JSON recursion ends near 1,000, and what is accepted
+#: here must stay readable later, inside the objects and lists of an answer.
+MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,32 @@ def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
     """Decode a request body.
 
     Raises:
-        Invalid: not JSON (``malformed_json``), or a field is wrong (``invalid``).
+        Invalid: not JSON (``malformed_json``), or a field is wrong (``invalid``) or nests too deep (``too_deep``).
 
     """
     try:
-        return decoder.decode(raw)
+        body = decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # Bad UTF-8 and deep nesting are not DecodeErrors; none of the texts repeats the body.
         reason = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
         raise Invalid(f"the body is not JSON: {reason}", code="malformed_json") from None
+    for name, path in zip(body.__struct_fields__, body.__struct_encode_fields__, strict=True):
+        if nests_deeper(getattr(body, name), MAX_DEPTH):
+            fields = (FieldError(path, f"expected at most {MAX_DEPTH} levels of nesting"),)
+            raise Invalid(f"{path} nests too deep", code="too_deep", fields=fields)
+    return body
+
+
+def nests_deeper(value: Any, limit: int) -> bool:
+    """Whether lists and objects stand more than `limit` deep in `value`."""
+    level = [value]
+    for _ in range(limit + 1):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        if not containers:
+            return False
+        level = [
+            inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return True
