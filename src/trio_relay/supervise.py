@@ -18,6 +18,7 @@ from trio_relay.errors import ConnectionLost, LeaseLost, Unavailable
 WEATHER = (ConnectionLost, Unavailable)
 
 C = TypeVar("C")
+E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
 
 
@@ -40,10 +41,12 @@ class Doorbell:
         self._rung = trio.Event()
 
 
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException], kind: type[E]) -> E:
+    """Pick the first error out of a group whose leaves are all of `kind`."""
     first: BaseException = group
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
+    assert isinstance(first, kind)
     return first
 
 
@@ -54,12 +57,13 @@ async def keep_connected(
     delays: Callable[[], Iterator[float]],
     stable_after: float = 60.0,
     on_lost: Callable[[Exception], None] = lambda _: None,
+    weather: tuple[type[Exception], ...] = WEATHER,
 ) -> None:
     """Hold one connection after another, for ever.
 
     `delays` gives the pauses (seconds) before each attempt; they start afresh after a connection that held for
     `stable_after` seconds, or a session that ended by itself. `on_lost` hears why a connection could not be made
-    or kept. Only `WEATHER` is met; every other error passes through.
+    or kept. Only `weather` is met; every other error passes through.
     """
     while True:
         for delay in delays():
@@ -69,10 +73,8 @@ async def keep_connected(
                 async with connect() as connection:
                     opened_at = trio.current_time()
                     await session(connection)
-            except* WEATHER as lost:
-                first = _first_of(lost)
-                assert isinstance(first, Exception)
-                on_lost(first)
+            except* weather as lost:
+                on_lost(first_of(lost, Exception))
             if trio.current_time() - opened_at >= stable_after:
                 break
 

@@ -1,0 +1,156 @@
+"""Delivering: take what is next, claim it if it must be claimed, say it to the thread in the right way.
+
+One hand-off at a time, so messages keep their order. What the app-server answers only says that it took a text; what
+becomes of it the ledger learns from the thread.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+import trio
+
+from trio_relay.codex.app_server import AppServer
+from trio_relay.codex.protocol import CallFailed, NoActiveTurn, ThreadView, TurnMismatch
+from trio_relay.core.approval import Approval
+from trio_relay.core.batching import choose_mode
+from trio_relay.core.model import Delivery
+from trio_relay.core.prompts import MAX_INPUT_CHARS, line, render
+from trio_relay.errors import ConnectionLost
+from trio_relay.sidecar.claims import Claims, Taken
+from trio_relay.sidecar.doubts import resolve_doubts
+from trio_relay.sidecar.handoff import HandOff
+from trio_relay.sidecar.ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+#: Seconds before a hand-off that could not go (relay away, thread busy with something that takes no text) is tried again.
+_LATER = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How texts are put. `window`: the longest a burst may gather, seconds."""
+
+    agent_id: str
+    auto_reply: bool
+    approval: Approval
+    window: float
+    rng: random.Random
+
+
+async def drain(server: AppServer, view: ThreadView, ledger: Ledger, claims: Claims, manner: Manner) -> None:
+    """Task: deliver into the thread as long as the connection holds."""
+    deliver = Deliverer(server, view, ledger, claims, manner)
+    while True:
+        await resolve_doubts(server, view, ledger)
+        now = trio.current_time()
+        audit_at = ledger.audit(now, active=view.active)
+        handoff, wake_at = ledger.next(now, active=view.active, window=manner.window)
+        if handoff is not None:
+            await deliver(handoff)
+        elif audit_at > now:
+            with trio.move_on_at(min(wake_at, audit_at)):
+                await ledger.bell.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverer:
+    """Delivers one hand-off after another over one connection."""
+
+    server: AppServer
+    view: ThreadView
+    ledger: Ledger
+    claims: Claims
+    manner: Manner
+    now: Callable[[], float] = trio.current_time
+
+    async def __call__(self, handoff: HandOff) -> None:
+        """Hand off, unless it turns out that it is not ours, cannot go now, or can never go."""
+        if not await self._claimed(handoff):
+            return
+        text = render(
+            handoff.messages,
+            reader=self.manner.agent_id,
+            nonce=f"{self.manner.rng.getrandbits(16):04x}",
+            auto_reply=self.manner.auto_reply,
+            approval=self.manner.approval,
+        )
+        if len(text) > MAX_INPUT_CHARS:
+            self.ledger.give_up(
+                handoff, {"reason": "too long for Codex", "chars": len(text), "limit": MAX_INPUT_CHARS}
+            )
+            return
+        mode = choose_mode(handoff.messages, active=self.view.active)
+        self.ledger.begin(handoff, mode, self.view.thread_id)
+        try:
+            turn_id = await self._say(handoff, text)
+        except CallFailed as error:
+            await self._refused(handoff, error)
+        else:
+            self.ledger.accepted(handoff, turn_id, self.now())
+            log.info("handed off", messages=sorted(handoff.message_ids), mode=handoff.mode, turn=turn_id)
+
+    async def _claimed(self, handoff: HandOff) -> bool:
+        """Claim a claimable message, right before it goes."""
+        message = handoff.messages[0]
+        if not message.claimable:
+            return True
+        match await self.claims.take(message.id):
+            case Taken.OURS:
+                return True
+            case Taken.OTHERS | Taken.GONE as taken:
+                # The relay settles it when the other completes it, and offers it again if they do not.
+                log.info("claim not ours", message=message.id, why=taken.value)
+                self.ledger.drop(handoff)
+            case Taken.LATER:
+                self.ledger.postpone(handoff, self.now() + _LATER)
+            case taken:
+                assert_never(taken)
+        return False
+
+    async def _say(self, handoff: HandOff, text: str) -> str:
+        """Put the text into the thread: the id of the turn that took it."""
+        thread_id, turn_id = self.view.thread_id, self.view.turn_id
+        if handoff.mode is Delivery.INTERRUPT and turn_id is not None:
+            await self._interrupt(turn_id)
+        elif handoff.mode is Delivery.STEER and turn_id is not None:
+            try:
+                return await self._steer(turn_id, text, handoff.client_id)
+            except CallFailed as error:  # the turn has ended, or is of a kind that takes no text
+                log.info("steer refused, starting", turn=turn_id, reason=error.message)
+                handoff.mode = Delivery.START
+        return await self.server.turn_start(thread_id, text, handoff.client_id)
+
+    async def _steer(self, turn_id: str, text: str, client_id: str) -> str:
+        try:
+            return await self.server.turn_steer(self.view.thread_id, turn_id, text, client_id)
+        except TurnMismatch as mismatch:
+            return await self.server.turn_steer(self.view.thread_id, mismatch.actual, text, client_id)
+
+    async def _interrupt(self, turn_id: str) -> None:
+        try:
+            await self.server.turn_interrupt(self.view.thread_id, turn_id)
+        except NoActiveTurn:
+            pass
+        except TurnMismatch as mismatch:
+            await self.server.turn_interrupt(self.view.thread_id, mismatch.actual)
+
+    async def _refused(self, handoff: HandOff, error: CallFailed) -> None:
+        """Decide what a refusal means: that the connection is of no more use, that it must wait, or that it is at fault."""
+        now, reason = self.now(), line(error.message)[:200]
+        log.warning("hand-off refused", messages=sorted(handoff.message_ids), reason=reason)
+        if error.too_large:
+            self.ledger.give_up(handoff, {"reason": reason})
+            return
+        unusable = error.draining or error.message.startswith(("thread not found", "thread not loaded"))
+        if unusable or self.view.active:
+            self.ledger.postpone(handoff, now if unusable else now + _LATER)
+        else:
+            self.ledger.refused(handoff, {"error": reason}, now=now)
+        for message_id in handoff.message_ids:
+            await self.claims.release(message_id)
+        if unusable:
+            raise ConnectionLost(f"the app-server takes no turn: {reason}")

@@ -1,0 +1,96 @@
+"""A hand-off: the messages that travel into the thread together, and how far they have come.
+
+```
+WAITING → CALLING → ACCEPTED → IN_CONTEXT → OVER
+   ↑         └─────────┴──→ DOUBTFUL ──┘
+   └────────────────────────────┘
+```
+
+Codex answers ``turn/start`` and ``turn/steer`` before the text has reached the model, and an interrupt can lose what
+was accepted. So ACCEPTED proves nothing: only the user message with our client id, announced or found among the
+thread's items, does. Whenever that cannot be known (the answer never came, the connection broke, the turn ended) the
+hand-off is DOUBTFUL, and the thread is read before anything is said twice.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trio_relay.core.batching import client_id
+from trio_relay.core.model import Delivery, Rung
+from trio_relay.core.wire import InboxMessage
+from trio_relay.sidecar.state_file import InFlight
+
+
+class Phase(StrEnum):
+    """How far a hand-off has come."""
+
+    WAITING = "waiting"
+    CALLING = "calling"
+    ACCEPTED = "accepted"
+    DOUBTFUL = "doubtful"
+    IN_CONTEXT = "in_context"
+    OVER = "over"
+
+
+@dataclass(slots=True, eq=False)
+class HandOff:
+    """Messages that travel together. `attempts` counts hand-offs that were accepted or refused for good reason.
+
+    `told` says whether the relay has heard of this hand-off, `thread_id` where it went. `not_before` and
+    `accepted_at` are trio times.
+    """
+
+    messages: tuple[InboxMessage, ...]
+    phase: Phase = Phase.WAITING
+    attempts: int = 0
+    not_before: float = 0.0
+    accepted_at: float = 0.0
+    mode: Delivery | None = None
+    thread_id: str | None = None
+    turn_id: str | None = None
+    told: bool = False
+
+    @property
+    def client_id(self) -> str:
+        """The id the thread knows it by; the same at every attempt."""
+        return client_id(message.id for message in self.messages)
+
+    @property
+    def message_ids(self) -> frozenset[int]:
+        """The messages it carries."""
+        return frozenset(message.id for message in self.messages)
+
+    @property
+    def conversations(self) -> frozenset[int]:
+        """The reply chains its messages belong to."""
+        return frozenset(message.thread_id for message in self.messages)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the relay already has proof that it reached the model, in this thread or an earlier one."""
+        return all(message.state in {Rung.IN_CONTEXT, Rung.ANSWERED} for message in self.messages)
+
+    def record(self) -> InFlight:
+        """Write it down for a successor."""
+        return InFlight(
+            client_id=self.client_id,
+            message_ids=[message.id for message in self.messages],
+            created_at=[message.created_at for message in self.messages],
+            thread_id=self.thread_id or "",
+            turn_id=self.turn_id,
+            mode=self.mode,
+            phase=self.phase,
+        )
+
+
+def recovered(messages: tuple[InboxMessage, ...], record: InFlight | None) -> HandOff:
+    """Take up messages that a predecessor may have handed off; `record` is what it wrote down about them."""
+    return HandOff(
+        messages,
+        phase=Phase.DOUBTFUL,
+        attempts=max(message.attempts for message in messages),
+        mode=Delivery(record.mode) if record is not None and record.mode in set(Delivery) else None,
+        thread_id=(record.thread_id or None) if record is not None else None,
+        turn_id=record.turn_id if record is not None else None,
+        told=any(message.state is not Rung.QUEUED or message.attempts for message in messages),
+    )

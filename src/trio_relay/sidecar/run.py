@@ -1,0 +1,243 @@
+"""The sidecar's tasks, by lifetime: process, registration with the relay, connection to the app-server.
+
+```
+process         stop on a signal
+  registration    poll_inbox · heartbeat · publish · outbox · one task a claim · keep_connected
+    connection      listen · drain
+```
+
+Each level ends as one cancellation and is begun afresh. Being forgotten by the relay, losing the app-server and being
+killed are therefore recovered from in the same way: by reading the inbox and the thread.
+"""
+
+import os
+import uuid
+from enum import IntEnum
+from functools import partial
+
+import structlog
+import trio
+
+from trio_relay import __version__
+from trio_relay.client import RelayClient
+from trio_relay.codex.app_server import AppServer
+from trio_relay.codex.protocol import ThreadView
+from trio_relay.core.model import AgentStatus
+from trio_relay.core.prompts import startup_context
+from trio_relay.core.timing import backoff
+from trio_relay.core.wire import Agent
+from trio_relay.errors import Refused, RelayError, StaleInstance
+from trio_relay.settings import AgentSettings, SidecarSettings
+from trio_relay.sidecar.claims import Claims
+from trio_relay.sidecar.connection import Wishes, attach, listen
+from trio_relay.sidecar.drain import Manner, drain
+from trio_relay.sidecar.heartbeat import heartbeat
+from trio_relay.sidecar.ledger import Ledger
+from trio_relay.sidecar.outbox import Outbox
+from trio_relay.sidecar.poll import poll_inbox
+from trio_relay.sidecar.session import Session, Unregistered
+from trio_relay.sidecar.state_file import InFlight, State, StateFile
+from trio_relay.sidecar.status import Situation
+from trio_relay.sidecar.whoami import Identity, identify, wanted_thread
+from trio_relay.sidecar.world import World, real_world
+from trio_relay.supervise import WEATHER, first_of, insist, keep_connected, stop_on_signal
+
+log = structlog.get_logger(__name__)
+
+#: Seconds the last words to the relay may take.
+FAREWELL = 5.0
+
+
+class Exit(IntEnum):
+    """How a sidecar ends, as its exit code."""
+
+    STOPPED = 0
+    REFUSED = 2
+    REPLACED = 3
+
+
+async def run_sidecar(agent: AgentSettings, sidecar: SidecarSettings, world: World | None = None) -> int:
+    """Carry messages between the relay and a Codex thread until stopped; the exit code (`Exit`).
+
+    Weather is waited out for ever. It ends by itself only when the relay refuses it, or when a newer instance of the
+    same agent has registered.
+    """
+    world = world or real_world(agent, sidecar)
+    book = StateFile.open(world.state_path, world.now)
+    instance_id = str(uuid.UUID(int=world.rng.getrandbits(128), version=4))
+    me = identify(agent, sidecar, book.state, host=world.host, cwd=world.cwd, instance_id=instance_id)
+    _begin_book(book, me, sidecar)
+    code = Exit.STOPPED
+    async with world.open_relay() as relay, trio.open_nursery() as process:
+        if world.signals:
+            await process.start(stop_on_signal, process.cancel_scope.cancel)
+        code = await _Sidecar(me, sidecar, world, relay, book).live()
+        process.cancel_scope.cancel()
+    return code
+
+
+def _begin_book(book: StateFile, me: Identity, sidecar: SidecarSettings) -> None:
+    """Begin the state of this instance; of a predecessor remains what concerns the same agent."""
+    before = book.state
+    mine = before if before.agent_id == me.agent_id else State()
+    book.state = State(
+        agent_id=me.agent_id,
+        instance_id=me.instance_id,
+        relay_url=me.settings.relay_url,
+        app_server_url=sidecar.app_server_url,
+        cwd=me.cwd,
+        thread_id=wanted_thread(sidecar, before),
+        introduced_thread=mine.introduced_thread,
+        in_flight=mine.in_flight,
+        versions={"sidecar": __version__},
+        pid=os.getpid(),
+    )
+    book.write()
+
+
+class _Sidecar:
+    """One sidecar process. `live` is its life."""
+
+    def __init__(
+        self, me: Identity, settings: SidecarSettings, world: World, relay: RelayClient, book: StateFile
+    ) -> None:
+        self._me = me
+        self._settings = settings
+        self._world = world
+        self._relay = relay
+        self._book = book
+        self._auto_reply = settings.auto_reply == "final"
+        chance = world.rng.random
+        self._relay_delays = partial(
+            backoff, settings.relay_backoff_initial, settings.relay_backoff_max, chance
+        )
+        self._server_delays = partial(backoff, settings.reconnect_initial, settings.reconnect_max, chance)
+
+    async def live(self) -> Exit:
+        """Register, again whenever the relay has forgotten us, and serve each registration to its end."""
+        while True:
+            try:
+                agent = await insist(
+                    partial(self._register, AgentStatus.ONLINE, self._book.state.thread_id),
+                    delays=self._relay_delays,
+                    on_failure=lambda error: log.warning("relay is away", reason=str(error)),
+                )
+            except RelayError as error:
+                return self._refused(error)
+            self._book.update(epoch=agent.epoch)
+            log.info("registered", agent=agent.id, epoch=agent.epoch)
+            end = await self._serve(agent)
+            if end is not None:
+                return end
+            log.warning("the relay has forgotten this agent, registering again", agent=agent.id)
+
+    async def _register(self, status: AgentStatus, thread_id: str | None) -> Agent:
+        return await self._relay.register(self._me.registration(status, thread_id))
+
+    async def _serve(self, agent: Agent) -> Exit | None:
+        """Serve one registration to its end; None when the relay has forgotten it."""
+        session = Session(self._relay, agent, self._relay_delays)
+        situation = Situation(self._book, self._register)
+        situation.relay_said(agent)
+        outbox = Outbox(session, auto_reply=self._auto_reply)
+        ledger = Ledger(channels=self._me.resolved.channels, post=outbox.post, keep=self._keep)
+        every = self._settings.heartbeat_interval
+        ended: RelayError | None = None
+        try:
+            async with trio.open_nursery() as registration:
+                claims = outbox.claims = Claims(session, registration, every)
+                registration.start_soon(heartbeat, session, situation, every)
+                registration.start_soon(situation.publish, session)
+                await registration.start(
+                    poll_inbox, session, ledger, situation, self._book, self._settings.poll_interval
+                )
+                registration.start_soon(outbox.run, ledger.finished)
+                await self._stay_attached(situation, ledger, claims)
+        except* (Unregistered, StaleInstance, Refused) as group:
+            ended = first_of(group, RelayError)
+        finally:
+            if ended is None:
+                await self._farewell(session, outbox, ledger)
+        if isinstance(ended, Unregistered):
+            return None
+        if isinstance(ended, StaleInstance):
+            return await self._replaced(agent)
+        assert ended is not None
+        return self._refused(ended)
+
+    async def _stay_attached(self, situation: Situation, ledger: Ledger, claims: Claims) -> None:
+        """Hold a connection to the app-server, one after another, for ever."""
+        manner = Manner(
+            agent_id=self._me.agent_id,
+            auto_reply=self._auto_reply,
+            approval=self._me.approval,
+            window=self._settings.coalesce_window,
+            rng=self._world.rng,
+        )
+
+        async def attend(server: AppServer) -> None:
+            attached = await attach(server, self._wishes(), self._book)
+            view = ThreadView(attached.thread_id)
+            view.attach(attached.status, attached.turn_id)
+            situation.attached(attached.thread_id, server.user_agent)
+            situation.turn(view.turn_id, active=view.active)
+            async with trio.open_nursery() as connection:
+                connection.start_soon(listen, server, view, ledger, situation)
+                connection.start_soon(drain, server, view, ledger, claims, manner)
+
+        def lost(error: Exception) -> None:
+            ledger.connection_lost()
+            situation.detached(str(error))
+
+        await keep_connected(
+            self._world.open_server,
+            attend,
+            delays=self._server_delays,
+            on_lost=lost,
+            weather=(*WEATHER, Refused),
+        )
+
+    def _wishes(self) -> Wishes:
+        """The thread to attach to: the one there was before, in this life or, if wanted, an earlier one."""
+        given = self._settings.thread_id if self._settings.thread_mode in {"resume", "auto"} else None
+        return Wishes(
+            thread_id=self._book.state.thread_id,
+            must_be_that=given is not None and given == self._book.state.thread_id,
+            cwd=self._me.cwd,
+            model=self._settings.model,
+            approval_policy=self._me.approval_policy,
+            sandbox=self._me.sandbox,
+            introduction=lambda: startup_context(self._me.introduction(), auto_reply=self._auto_reply),
+        )
+
+    def _keep(self, in_flight: list[InFlight], pending: int) -> None:
+        self._book.update(in_flight=in_flight, pending_count=pending)
+
+    async def _farewell(self, session: Session, outbox: Outbox, ledger: Ledger) -> None:
+        """Say the last words, for a bounded time even when cancelled: what is known and not told yet, then offline."""
+        with trio.move_on_after(FAREWELL, shield=True):
+            try:
+                await outbox.flush(ledger.finished)
+                await self._relay.set_status(session.agent_id, AgentStatus.OFFLINE, session=session.fields)
+            except* RelayError as group:
+                log.warning("no farewell", reason=str(first_of(group, RelayError)))
+        self._book.update(status="stopped", ready=False, reason=None, connection="closed")
+        log.info("stopped", agent=session.agent_id)
+
+    async def _replaced(self, agent: Agent) -> Exit:
+        """Say who took over."""
+        who = "a newer instance"
+        with trio.move_on_after(FAREWELL):
+            try:
+                other = await self._relay.agent(agent.id)
+                who = f"instance {other.instance_id}, epoch {other.epoch}, on {other.machine or 'an unnamed machine'}"
+            except RelayError as error:
+                log.info("cannot tell who replaced us", reason=str(error))
+        log.error("replaced", agent=agent.id, by=who)
+        self._book.update(status="replaced", ready=False, reason=f"replaced by {who}", connection="closed")
+        return Exit.REPLACED
+
+    def _refused(self, error: RelayError) -> Exit:
+        log.error("the relay refuses this agent", reason=error.detail, code=error.code)
+        self._book.update(status="refused", ready=False, reason=error.detail, connection="closed")
+        return Exit.REFUSED

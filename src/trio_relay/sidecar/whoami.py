@@ -1,0 +1,159 @@
+"""Who this sidecar is: its agent id, what it registers as, what it tells its model of itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from trio_relay.core.approval import Approval, from_permissions, parse_approval, permissions
+from trio_relay.core.identity import agent_id
+from trio_relay.core.model import AgentStatus
+from trio_relay.core.profiles import Profile, Resolved, find_profile, parse_profiles, resolve
+from trio_relay.core.prompts import Introduction
+from trio_relay.core.wire import AgentRegistration
+from trio_relay.errors import Invalid, NotFound
+from trio_relay.settings import AgentSettings, SidecarSettings
+from trio_relay.sidecar.state_file import State
+
+log = structlog.get_logger(__name__)
+
+PROFILES_FILE = "~/.config/agent-relay/profiles.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A sidecar's identity, settled when it starts."""
+
+    agent_id: str
+    instance_id: str
+    host: str
+    project: str
+    cwd: str
+    rig: str
+    resolved: Resolved
+    approval: Approval
+    approval_policy: str | None
+    sandbox: str | None
+    settings: AgentSettings
+    meta: dict[str, Any]
+
+    def registration(self, status: AgentStatus, thread_id: str | None) -> AgentRegistration:
+        """Write the body of the registration."""
+        return AgentRegistration(
+            id=self.agent_id,
+            name=self.project,
+            label=self.resolved.label,
+            machine=self.host,
+            rig=self.rig,
+            tags=list(self.resolved.tags),
+            capabilities=list(self.resolved.capabilities),
+            status=status,
+            instance_id=self.instance_id,
+            meta=self.meta | ({"threadId": thread_id} if thread_id is not None else {}),
+        )
+
+    def introduction(self) -> Introduction:
+        """Write what the model is told of itself."""
+        return Introduction(
+            agent_id=self.agent_id,
+            relay_url=self.settings.relay_url,
+            profile=self.resolved.meta.get("profile"),
+            label=self.resolved.label,
+            tags=self.resolved.tags,
+            capabilities=self.resolved.capabilities,
+            channels=self.resolved.channels,
+            approval=self.approval,
+        )
+
+
+def identify(
+    settings: AgentSettings,
+    sidecar: SidecarSettings,
+    predecessor: State,
+    *,
+    host: str,
+    cwd: str,
+    instance_id: str,
+) -> Identity:
+    """Settle the identity.
+
+    The agent id stays with the thread: a thread that was given decides it, a predecessor's thread that is taken up
+    keeps its agent, and a new thread's agent is named after this instance.
+    """
+    project = Path(cwd).name
+    resolved = _resolve(settings, sidecar, project)
+    approval, warning = parse_approval(resolved.approval)
+    if warning is not None:
+        log.warning("approval", problem=warning)
+    named = resolved.approval is not None
+    if not named:
+        approval = from_permissions(sidecar.approval_policy, sidecar.sandbox)
+    wished = permissions(approval) if named else None
+    wanted = wanted_thread(sidecar, predecessor)
+    if wanted is not None and wanted == predecessor.thread_id and predecessor.agent_id is not None:
+        own_id = predecessor.agent_id
+    else:
+        own_id = agent_id(host, sidecar.rig, project, wanted or instance_id)
+    meta = dict(resolved.meta) | {
+        "client": "codex",
+        "cwd": cwd,
+        "model": sidecar.model,
+        "appServerUrl": sidecar.app_server_url,
+        "approvalMode": str(approval),
+        "channels": list(resolved.channels),
+    }
+    return Identity(
+        agent_id=own_id,
+        instance_id=instance_id,
+        host=host,
+        project=project or "project",
+        cwd=cwd,
+        rig=sidecar.rig,
+        resolved=resolved,
+        approval=approval,
+        approval_policy=sidecar.approval_policy or (wished.approval_policy if wished else None),
+        sandbox=sidecar.sandbox or (wished.sandbox if wished else None),
+        settings=settings,
+        meta=meta,
+    )
+
+
+def wanted_thread(sidecar: SidecarSettings, predecessor: State) -> str | None:
+    """Say which thread to take up: the one that was given, else, unless a new one is asked for, the predecessor's."""
+    if sidecar.thread_mode not in {"resume", "auto"}:
+        return None
+    return sidecar.thread_id or predecessor.thread_id
+
+
+def _resolve(settings: AgentSettings, sidecar: SidecarSettings, project: str) -> Resolved:
+    return resolve(
+        provider="codex",
+        rig=sidecar.rig,
+        project=project,
+        name=settings.profile,
+        profile=_profile(settings),
+        label=settings.label,
+        tags=settings.tags,
+        capabilities=settings.capabilities,
+        channels=settings.channels,
+        approval=settings.approval,
+    )
+
+
+def _profile(settings: AgentSettings) -> Profile | None:
+    """Read the named profile. Whatever is wrong with it is said, and the agent starts with what it has."""
+    if settings.profile is None:
+        return None
+    path = Path(settings.profiles_file or PROFILES_FILE).expanduser()
+    try:
+        return find_profile(
+            parse_profiles(path.read_text(encoding="utf-8"), str(path)), settings.profile, str(path)
+        )
+    except (Invalid, NotFound) as problem:
+        log.warning("profile", problem=problem.detail)
+    except OSError as error:
+        log.warning("profile", problem=f"{path} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        log.warning("profile", problem=f"{path} is not a text file")
+    return None
