@@ -8,6 +8,7 @@ from trio_relay.relay.web.agents import agents_blueprint
 from trio_relay.relay.web.messages import messages_blueprint
 from trio_relay.relay.web.rooms import rooms_blueprint
 from trio_relay.relay.web.system import system_blueprint
+from trio_relay.relay.web.tokens import tokens_blueprint
 from trio_relay.settings import ServerSettings
 
 
@@ -18,7 +19,7 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
     problems.install(app)
-    access.install(app, settings)
-    for blueprint in (agents_blueprint, messages_blueprint, rooms_blueprint, system_blueprint):
+    access.install(app, service, settings)
+    for blueprint in (agents_blueprint, messages_blueprint, rooms_blueprint, tokens_blueprint, system_blueprint):
         app.register_blueprint(blueprint(service))
     return app

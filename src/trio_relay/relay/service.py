@@ -10,14 +10,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import trio
 
 from trio_relay import __version__
+from trio_relay.core.access import FULL, Principal
 from trio_relay.core.loops import Limits
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import (
     InboxMessage,
     Stats,
 )
+from trio_relay.relay.credentials import Credentials, caller
 from trio_relay.relay.hub import Hub
-from trio_relay.relay.operations import messages_read, upkeep
+from trio_relay.relay.operations import messages_read, tokens, upkeep
 from trio_relay.relay.operations.tx import Policy, Tx
 from trio_relay.settings import ServerSettings
 from trio_relay.store import SqliteStore
@@ -44,6 +46,7 @@ class RelayService:
         self._now = now
         self._new_token = new_token
         self._started_at = now()
+        self.credentials = Credentials(settings.token, now)
         self._policy = Policy(
             stale_after=round(settings.stale_ttl * 1000),
             claim_ttl=round(settings.claim_ttl * 1000),
@@ -60,8 +63,10 @@ class RelayService:
 
         """
 
+        principal = caller.get()  # here: the operation itself runs in the writer's context
+
         def run(connection: Any) -> tuple[T, set[str]]:
-            tx = self._tx(connection)
+            tx = self._tx(connection, principal)
             return operation(tx, *args, **kwargs), tx.wake
 
         result, _ = await self.store.write(run, after=lambda done: self.hub.ring(done[1]))
@@ -69,7 +74,24 @@ class RelayService:
 
     async def read(self, operation: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one of ``operations/`` that changes nothing."""
-        return await self.store.read(lambda connection: operation(self._tx(connection), *args, **kwargs))
+        principal = caller.get()
+        return await self.store.read(
+            lambda connection: operation(self._tx(connection, principal), *args, **kwargs)
+        )
+
+    async def authenticate(self, secret: str | None) -> Principal:
+        """Tell who is calling with this token.
+
+        Raises:
+            Unauthorized: a token is needed, or this one does not count.
+
+        """
+        known = self.credentials.recall(secret)
+        if known is not None or secret is None:
+            return known or FULL
+        if self.credentials.is_open and not secret.startswith(tokens.TOKEN_PREFIX):
+            return FULL  # an open relay has no shared token to compare with; older clients send theirs all the same
+        return self.credentials.learn(secret, await self.read(tokens.principal_of, secret))
 
     async def inbox(
         self,
@@ -136,16 +158,18 @@ class RelayService:
             while await each() == upkeep.BATCH:
                 pass
         await self.write(upkeep.forget_idempotency_keys)
+        await self.write(tokens.drop_dead)
 
     async def expire(self) -> None:
         """End what has run out: leases, so that dead work is claimable again soon, and messages past their time."""
         await self.write(upkeep.expire_leases)
         await self.write(upkeep.expire_messages)
 
-    def _tx(self, connection: Any) -> Tx:
+    def _tx(self, connection: Any, principal: Principal) -> Tx:
         return Tx(
             connection,
             now=self._now(),
             new_token=self._new_token,
             policy=self._policy,
+            principal=principal,
         )

@@ -79,7 +79,7 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
             tx.connection, **values, session_aware=present["session_aware"] if same else 0
         )
     _write_selectors(tx, request.id, request.label, tags, capabilities)
-    tx.event("agent.status" if present else "agent.updated", agentId=request.id, status=request.status)
+    tx.event("agent.status", agentId=request.id, status=request.status)
     agent = agent_of(agent_row(tx, request.id))
     offer_waiting(tx, agent)
     return agent, present is None
@@ -204,6 +204,7 @@ def remove_agent(tx: Tx, agent_id: str) -> None:
             now=tx.now,
             evidence=dump({"reason": "agent removed"}),
         )
+        tx.event("message.receipt", messageId=row["message_id"], agentId=agent_id, state=Rung.DEAD)
     queries.delete_agent(tx.connection, id=agent_id)
     tx.event("agent.removed", agentId=agent_id)
     tx.wake.add(agent_id)
@@ -222,6 +223,7 @@ def offer_waiting(tx: Tx, agent: Agent) -> None:
         if row["kind"] == "parked":
             queries.close_open_target(tx.connection, message_id=row["message_id"])
         if added:
+            tx.tally["rung", Rung.QUEUED] += 1
             tx.wake.add(agent.id)
 
 

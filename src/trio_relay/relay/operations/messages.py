@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 from trio_relay.core.loops import MAX_PATH
-from trio_relay.core.model import SILENT_TYPES, AgentStatus, Delivery, Rung, Verdict
+from trio_relay.core.model import SILENT_TYPES, AgentStatus, Authority, Delivery, Rung, Verdict
 from trio_relay.core.targets import Target, check_sender, parse_target
 from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
 from trio_relay.core.wire_rooms import ParkedThread
@@ -69,6 +69,7 @@ def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
         _deliver(tx, message_row(tx, message_id), recipients)
     else:
         queries.hold_message(tx.connection, message_id=message_id, thread_id=place.thread_id)
+        tx.tally["send", "held"] += 1
     return _sent(tx, message_id, held_because), True
 
 
@@ -92,8 +93,10 @@ class _Place:
 
 
 def _place(tx: Tx, request: SendRequest, parent: Row | None) -> _Place:
-    # Who is not registered as an agent is a person or a script of theirs; what they say starts the count afresh.
-    by_person = queries.get_agent(tx.connection, id=request.sender) is None
+    # Who is not registered as an agent is a person, or a script of theirs; what they say starts the count afresh.
+    by_person = tx.principal.authority is Authority.HUMAN or (
+        queries.get_agent(tx.connection, id=request.sender) is None
+    )
     if parent is None:
         return _Place(0, 0, [request.sender], by_person)
     if by_person:
@@ -117,7 +120,7 @@ def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place) -> int:
         claimable=int(request.claimable),
         type=request.type or "message",
         meta=dump(request.meta),
-        authority=tx.authority,
+        authority=tx.principal.authority,
         expires_at=None if request.ttl_ms is None else tx.now + request.ttl_ms,
         supersedes=request.supersedes,
         collapse_key=request.collapse_key,
@@ -145,10 +148,14 @@ def _deliver(tx: Tx, message: Row, recipients: list[Row]) -> None:
     """Queue a message for its recipients; let it go on looking if it needs takers."""
     for row in recipients:
         queries.insert_inbox(tx.connection, agent_id=row["id"], message_id=message["id"], late=0, now=tx.now)
+        tx.tally["send", verdict_of(row["status"], row["ready"])] += 1
+        tx.tally["rung", Rung.QUEUED] += 1
         if message["collapse_key"] is not None:
             collapse(tx, row["id"], message["sender"], message["collapse_key"], message["id"])
         if message["type"] not in SILENT_TYPES:
             tx.wake.add(row["id"])
+    if not recipients:
+        tx.tally["send", "parked"] += 1
     if message["claimable"] or not recipients:
         kind = "claimable" if message["claimable"] else "parked"
         queries.insert_open_target(
@@ -183,7 +190,7 @@ def delete(tx: Tx, message_id: int) -> None:
     """Remove a message from history, with its deliveries."""
     row = message_row(tx, message_id)
     forget(tx, row)
-    tx.event("message.deleted", messageId=message_id)
+    tx.event("message.deleted", messageId=message_id, sender=row["sender"], to=row["target"])
 
 
 def forget(tx: Tx, row: Row) -> None:

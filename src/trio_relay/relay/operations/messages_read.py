@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trio_relay.core.access import Scope
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Cursor, InboxMessage, Message
 from trio_relay.errors import FieldError, Invalid, NotFound
@@ -22,14 +23,30 @@ def message_row(tx: Tx, message_id: int) -> Row:
     return row
 
 
+def readable_row(tx: Tx, message_id: int) -> Row:
+    """The message's row, for a caller who may see it: a token that may not observe sees its own agent's only.
+
+    Raises:
+        NotFound: there is no such message, or none the caller may know of (code ``unknown_message``).
+
+    """
+    row = message_row(tx, message_id)
+    own = tx.principal.agent_id
+    if tx.principal.allows(Scope.OBSERVE) or own is None or own == row["sender"]:
+        return row
+    if queries.get_inbox(tx.connection, agent_id=own, message_id=message_id) is None:
+        raise NotFound(f"there is no message {message_id}", code="unknown_message")
+    return row
+
+
 def get_message(tx: Tx, message_id: int) -> Message:
     """One message."""
-    return message_of(message_row(tx, message_id))
+    return message_of(readable_row(tx, message_id))
 
 
 def thread(tx: Tx, message_id: int) -> list[Message]:
     """The whole reply chain a message belongs to, oldest first."""
-    row = message_row(tx, message_id)
+    row = readable_row(tx, message_id)
     return [message_of(each) for each in queries.thread_messages(tx.connection, thread_id=row["thread_id"])]
 
 

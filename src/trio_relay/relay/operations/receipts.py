@@ -6,7 +6,7 @@ from trio_relay.core.ladder import REPORTABLE, Step, step
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Receipt, ReceiptReport, ReceiptStep
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, StaleInstance
-from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.messages_read import message_row, readable_row
 from trio_relay.relay.operations.tx import Row, Tx, check_session, dump, from_json, is_live
 from trio_relay.store.queries import queries
 
@@ -112,7 +112,7 @@ def link_reply(tx: Tx, message_id: int, agent_id: str, reply_id: int) -> None:
 
 def receipts(tx: Tx, message_id: int) -> list[Receipt]:
     """The ladder of every recipient of a message."""
-    message_row(tx, message_id)
+    readable_row(tx, message_id)
     return [
         _receipt_of(tx, message_id, row["agent_id"])
         for row in list(queries.recipients(tx.connection, message_id=message_id))

@@ -1,14 +1,16 @@
 """The transaction an operation runs in, and the few things every operation does with it."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from trio_relay.core.access import FULL, Principal
 from trio_relay.core.loops import Limits
-from trio_relay.core.model import AgentStatus, Authority
+from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import Agent, Message, SessionFields
 from trio_relay.errors import NotFound, StaleInstance
 from trio_relay.store.queries import queries
@@ -45,13 +47,18 @@ class Tx:
     now: int
     new_token: Callable[[], str]
     policy: Policy
-    authority: str = Authority.PEER
+    principal: Principal = FULL
     wake: set[str] = field(default_factory=set)
+    #: What the commit adds to the metrics: how often (family, label) happened.
+    tally: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def event(self, kind: str, **data: Any) -> None:
         """Write one line of the event log; it commits with the change it tells. Ids only, never bodies."""
         queries.insert_event(self.connection, type=kind, now=self.now, data=dump(data))
         self.wake.add(EVENTS)
+        self.tally["event", kind] += 1
+        if kind == "message.receipt":
+            self.tally["rung", data["state"]] += 1
 
 
 def agent_row(tx: Tx, agent_id: str) -> Row:

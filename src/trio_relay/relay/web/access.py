@@ -1,22 +1,24 @@
-"""Who may call: the shared token, and no foreign web page.
+"""Who may call: whoever has a token that counts, and no foreign web page.
 
 Without a token the relay is open to this machine, which includes every web page its browser shows. So the ``Host``
 must be ours (a page that rebinds its name to 127.0.0.1 sends its own) and an ``Origin``, which browsers attach to
 cross-site requests, must be our own or one that was allowed.
 """
 
-import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from trio_relay.errors import Refused, Unauthorized
+from trio_relay.errors import Refused, RelayError
+from trio_relay.relay.credentials import caller
+from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.problems import problem_of
 from trio_relay.settings import ServerSettings
 
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
+#: Served to anyone: signs of life, the page that asks for the token, and tickets, which are a credential themselves.
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/api/join"})
 _CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Agent-Relay-Token",
@@ -24,7 +26,7 @@ _CORS_HEADERS = {
 }
 
 
-def install(app: QuartTrio, settings: ServerSettings) -> None:
+def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> None:
     """Check every request of `app` before its view runs."""
 
     @app.before_request
@@ -35,10 +37,11 @@ def install(app: QuartTrio, settings: ServerSettings) -> None:
             if request.method == "OPTIONS":
                 return Response(status=204)
             if request.path not in _OPEN_PATHS:
-                check_token(
-                    request.headers.get("Authorization"), request.headers.get("X-Agent-Relay-Token"), settings
+                secret = token_of(
+                    request.headers.get("Authorization"), request.headers.get("X-Agent-Relay-Token")
                 )
-        except Refused as error:
+                caller.set(await service.authenticate(secret))
+        except RelayError as error:
             return problem_of(error)
         return None
 
@@ -53,22 +56,13 @@ def install(app: QuartTrio, settings: ServerSettings) -> None:
         return response
 
 
-def check_token(authorization: str | None, own_header: str | None, settings: ServerSettings) -> None:
-    """Compare the shared token, if there is one, in constant time.
-
-    Raises:
-        Unauthorized: none was given, or a wrong one.
-
-    """
-    if settings.token is None:
-        return
-    given = own_header
-    if given is None and authorization is not None and authorization[:7].lower() == "bearer ":
-        given = authorization[7:].strip()
-    if given is None:
-        raise Unauthorized("this relay needs its token (Authorization: Bearer …)", code="token_required")
-    if not hmac.compare_digest(given.encode(), settings.token.encode()):
-        raise Unauthorized("the token is not the relay's", code="bad_token")
+def token_of(authorization: str | None, own_header: str | None) -> str | None:
+    """The token a request carries, in either of its headers."""
+    if own_header is not None:
+        return own_header.strip()
+    if authorization is not None and authorization[:7].lower() == "bearer ":
+        return authorization[7:].strip()
+    return None
 
 
 def check_host(host: str, settings: ServerSettings) -> None:

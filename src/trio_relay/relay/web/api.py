@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 from quart import Response, request
 
+from trio_relay.core.access import Scope
 from trio_relay.errors import FieldError, Invalid
+from trio_relay.relay.credentials import caller
 from trio_relay.relay.web.problems import invalid
 
 _encode = msgspec.json.Encoder().encode
@@ -23,13 +25,29 @@ MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """An answer that is not JSON: its content type, and what it is."""
+
+    content_type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApiView:
-    """What a view takes and answers: for the published description."""
+    """What a view takes and answers: for the published description.
+
+    `responses` maps each good status to the type of its body or a `Media`; `errors` adds to the problem statuses that
+    follow from the method; `headers` maps a request header the view reads to its meaning.
+    """
 
     body: Any
     query: Any
     responses: dict[int, Any]
     summary: str
+    scopes: tuple[Scope, ...]
+    optional_body: bool = False
+    errors: tuple[int, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def reply(value: Any, status: int = 200) -> Response:
@@ -38,14 +56,29 @@ def reply(value: Any, status: int = 200) -> Response:
 
 
 def api(
-    *, body: Any = None, query: Any = None, responses: dict[int, Any], optional_body: bool = False
+    *,
+    responses: dict[int, Any],
+    body: Any = None,
+    query: Any = None,
+    optional_body: bool = False,
+    errors: tuple[int, ...] = (),
+    headers: tuple[tuple[str, str], ...] = (),
+    scopes: tuple[Scope, ...] = (Scope.ADMIN,),
+    actor: str | None = None,
 ) -> Callable[[View], Callable[..., Awaitable[Response]]]:
-    """Give a view its decoded `body` and `query`; encode what it answers (a value, or a value and a status)."""
+    """Give a view its decoded `body` and `query`; encode what it answers (a value, or a value and a status).
+
+    The caller needs one of `scopes` (none named: any credential will do). `actor` says where the request names the
+    agent it speaks as (``agent_id`` in the path, ``body.sender``, ``query.inbox_of``): a token bound to an agent must
+    be that agent's.
+    """
     decoder = msgspec.json.Decoder(body) if body is not None else None
 
     def decorate(view: View) -> Callable[..., Awaitable[Response]]:
         @wraps(view)
         async def handle(**arguments: Any) -> Response:
+            principal = caller.get()
+            principal.check_scope(*scopes)
             if decoder is not None:
                 raw: bytes = await request.get_data(cache=False)  # type: ignore[assignment]  # as_text is False
                 arguments["body"] = decode(decoder, b"{}" if optional_body and not raw.strip() else raw)
@@ -54,16 +87,28 @@ def api(
                     arguments["query"] = msgspec.convert(request.args.to_dict(), query, strict=False)
                 except msgspec.ValidationError as error:
                     raise invalid(error) from None
+            if actor is not None and principal.agent_id is not None:
+                principal.check_actor(*_acting(actor, arguments))
             answer = await view(**arguments)
             if isinstance(answer, Response):
                 return answer
             return reply(*answer) if isinstance(answer, tuple) else reply(answer)
 
         summary = (inspect.getdoc(view) or view.__name__).split("\n")[0]
-        handle.api_view = ApiView(body, query, responses, summary)  # type: ignore[attr-defined]
+        handle.api_view = ApiView(body, query, responses, summary, scopes, optional_body, errors, headers)  # type: ignore[attr-defined]
         return handle
 
     return decorate
+
+
+def _acting(actor: str, arguments: dict[str, Any]) -> tuple[str | None, str]:
+    """Whom the request speaks as, and the field that says so as the caller knows it."""
+    place, _, name = actor.rpartition(".")
+    if not place:
+        return arguments[name], name
+    struct = arguments[place]
+    on_the_wire = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
+    return getattr(struct, name), on_the_wire[name]
 
 
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:

@@ -3,6 +3,7 @@
 from quart import Blueprint, Response
 
 from trio_relay import __version__
+from trio_relay.core.access import Scope
 from trio_relay.core.wire import Health, Stats
 from trio_relay.errors import RelayError
 from trio_relay.relay.operations import messages_read
@@ -27,13 +28,13 @@ def system_blueprint(service: RelayService) -> Blueprint:
     routes = Blueprint("system", __name__)
 
     @routes.get("/healthz")
-    @api(responses={200: Health})
+    @api(responses={200: Health}, scopes=())
     async def healthz() -> Health:
         """Say that the process answers."""
         return Health(status="ok", version=__version__)
 
     @routes.get("/readyz")
-    @api(responses={200: Health})
+    @api(responses={200: Health}, scopes=())
     async def readyz() -> Response | Health:
         """Say whether the relay can serve: its store answers and it is not stopping."""
         if service.hub.closed:
@@ -45,7 +46,7 @@ def system_blueprint(service: RelayService) -> Blueprint:
         return Health(status="ready", version=__version__)
 
     @routes.get("/api/stats")
-    @api(responses={200: Stats})
+    @api(responses={200: Stats}, scopes=(Scope.OBSERVE,))
     async def stats() -> Stats:
         """Count what is in the room."""
         return await service.stats()
