@@ -21,7 +21,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from trio_relay.codex.dial import Dial
+from trio_relay.codex.dial import Dial, Wire
 from trio_relay.codex.frames import (
     CallFailed,
     Failure,
@@ -122,10 +122,10 @@ class Connection:
         started = False
         lost: RelayError = ConnectionLost("the connection was closed")
         try:
-            async with trio.open_nursery() as nursery, await dial() as stream:
+            async with trio.open_nursery() as nursery, Wire(await dial()) as wire:
                 self._websocket = await trio_websocket.wrap_client_stream(
                     nursery,
-                    stream,  # type: ignore[arg-type]  # any stream will do
+                    wire,  # type: ignore[arg-type]  # any stream will do
                     "localhost",
                     "/",
                     extra_headers=headers,
@@ -133,6 +133,7 @@ class Connection:
                     receive_buffer_size=65_536,
                 )
                 nursery.start_soon(self._send_frames, self._websocket)
+                wire.opening = False
                 started = True
                 task_status.started()
                 await self._take_frames(self._websocket)
@@ -207,7 +208,7 @@ def _mapped(error: BaseException) -> RelayError:
             return ConnectionLost(f"the app-server refused the connection with HTTP status {status}")
         case trio_websocket.ConnectionClosed(reason=reason) if reason is not None:
             return ConnectionLost(f"the app-server's connection closed with code {reason.code}")
-        case OSError(strerror=str(text)):
-            return ConnectionLost(f"the app-server cannot be reached: {text}")
+        case OSError():
+            return ConnectionLost(f"the app-server cannot be reached: {error.strerror or error}")
         case _:
             return ConnectionLost(f"the app-server's connection broke: {type(error).__name__}")

@@ -1,17 +1,18 @@
-"""How a byte stream to an app-server is opened: TCP on ``ws://HOST:PORT``, a socket file on ``unix:///PATH``."""
+"""The byte stream to an app-server: TCP for ``ws://HOST:PORT``, a socket file for ``unix:///PATH``."""
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
 import trio
 
-from trio_relay.errors import Invalid
+from trio_relay.errors import ConnectionLost, Invalid
 
 Dial = Callable[[], Awaitable[trio.abc.Stream]]
 
-#: Linux only; elsewhere answers come as the system pleases.
+#: Linux only; elsewhere the system acknowledges when it pleases.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -25,7 +26,7 @@ def dial_url(url: str) -> Dial:
     if parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1:
         return partial(trio.open_unix_socket, parts.path)
     if parts.scheme == "ws" and host and port:
-        return partial(_dial_tcp, host, port)
+        return partial(trio.open_tcp_stream, host, port)
     raise _bad_url()
 
 
@@ -35,31 +36,42 @@ def _bad_url() -> Invalid:
     )
 
 
-async def _dial_tcp(host: str, port: int) -> trio.abc.Stream:
-    return PromptStream(await trio.open_tcp_stream(host, port))
+class Wire(trio.abc.Stream):
+    """A byte stream with two habits the WebSocket on it needs.
 
+    Every TCP segment is acknowledged at once. Codex 0.169 leaves Nagle's algorithm on: it holds its next small frame
+    back until we have acknowledged the last, and Linux waits 40 ms before it acknowledges without data to send.
+    Measured on loopback: an answer to ``turn/start`` takes 45 ms without this and 3 ms with it. The option wears off,
+    so it is set at every read.
 
-class PromptStream(trio.abc.Stream):
-    """A TCP stream whose every segment is acknowledged at once.
-
-    Codex 0.169 leaves Nagle's algorithm on: it holds its next small frame back until we have acknowledged the last,
-    and Linux waits 40 ms before it acknowledges without data to send. Measured on loopback: an answer to
-    ``turn/start`` takes 45 ms without this and 3 ms with it. The option wears off, so it is set at every read.
+    While `opening`, an end of the stream is an error: trio-websocket 0.12 would wait for the rest of the handshake for
+    ever. This is no rarity: who reconnects quickly to a server that has just been killed meets its dying listener.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.opening = True
         self._stream = stream
         self._acknowledge()
 
     def _acknowledge(self) -> None:
-        if _QUICKACK is not None:
-            self._stream.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        stream = self._stream
+        if _QUICKACK is None or not isinstance(stream, trio.SocketStream):
+            return
+        if stream.socket.family in {socket.AF_INET, socket.AF_INET6}:
+            with suppress(OSError):  # the peer may have gone; reading says so
+                stream.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive as the stream does, then ask for a prompt acknowledgement of what comes next."""
-        data = await self._stream.receive_some(max_bytes)
-        if data:
-            self._acknowledge()
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive what is there; b"" at the end. Raises `ConnectionLost` for an end while `opening`."""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            if not self.opening:
+                raise
+            data = b""
+        if not data and self.opening:
+            raise ConnectionLost("the app-server went away during the handshake")
+        self._acknowledge()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
