@@ -32,6 +32,7 @@ import trio_websocket
 from support.fake_codex_memory import Client, Memory
 from support.fake_codex_thread import FakeThread, Rollout
 from support.mock_model import MockModel, Text
+from trio_relay.codex.connection import MAX_FRAME
 
 Hook = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -39,7 +40,7 @@ Hook = Callable[[str, dict[str, Any]], Awaitable[None]]
 class FakeAppServer:
     """See the module's opening text. Made by `fake_app_server`."""
 
-    def __init__(self, nursery: trio.Nursery, version: str, token: str | None) -> None:
+    def __init__(self, nursery: trio.Nursery, version: str, token: str | None, lag: float) -> None:
         self.version = version
         self.token = token
         self.model = MockModel(Text("Understood."))
@@ -48,6 +49,7 @@ class FakeAppServer:
         self.before_call: Hook | None = None
         self.before_answer: Hook | None = None
         self.stalled = False
+        self.lag = lag
         self.disk: dict[str, Rollout] = {}
         self._nursery = nursery
         self._ids = (f"019a0000-0000-7000-8000-{n:012x}" for n in itertools.count(1))
@@ -75,8 +77,9 @@ class FakeAppServer:
         return self.memory.threads[thread_id]
 
     async def start(self) -> None:
-        """Start, or start again after `kill`; on the same port if it listened."""
-        assert self._memory is None
+        """Start, or start again once the last process has gone; on the same port if it listened."""
+        if self._memory is not None:
+            await self._gone.wait()
         self._gone = trio.Event()
         await self._nursery.start(self._live)
         if self._port is not None:
@@ -86,7 +89,7 @@ class FakeAppServer:
         try:
             async with trio.open_nursery() as process:
                 self._memory = Memory(
-                    process, self.version, self.model, self.tools, self.disk, self._ids, self.calls
+                    process, self.version, self.model, self.tools, self.disk, self._ids, self.calls, self.lag
                 )
                 task_status.started()
                 await trio.sleep_forever()
@@ -101,7 +104,10 @@ class FakeAppServer:
             await self._gone.wait()
 
     def drain(self) -> None:
-        """As SIGTERM: refuse new turns and threads, let the running turns end, then go."""
+        """As SIGTERM: refuse new turns and threads, let the running turns end, then go.
+
+        The end of the last turn is not told: with the real one that is a matter of luck.
+        """
         self.memory.draining = True
         self.memory.process.start_soon(self.memory.leave_when_idle)
 
@@ -126,7 +132,7 @@ class FakeAppServer:
             if self.stalled:
                 await trio.sleep_forever()
             async with trio.open_nursery() as nursery:
-                request = await trio_websocket.wrap_server_stream(nursery, stream)
+                request = await trio_websocket.wrap_server_stream(nursery, stream, max_message_size=MAX_FRAME)
                 with suppress(trio_websocket.ConnectionClosed):
                     if await self._admit(request):
                         await self._talk(nursery, await request.accept())
@@ -198,11 +204,14 @@ async def _shell(arguments: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def fake_app_server(
-    *, version: str = "0.169.0", token: str | None = None
+    *, version: str = "0.169.0", token: str | None = None, lag: float = 0.01
 ) -> AsyncGenerator[FakeAppServer]:
-    """Run a fake app-server for the time of the block."""
+    """Run a fake app-server for the time of the block.
+
+    `version` 0.130.0 behaves as that old one did. `lag`: seconds from a text's acceptance to its place in the context.
+    """
     async with trio.open_nursery() as nursery:
-        fake = FakeAppServer(nursery, version, token)
+        fake = FakeAppServer(nursery, version, token, lag)
         await fake.start()
         try:
             yield fake

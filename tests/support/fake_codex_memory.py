@@ -56,6 +56,7 @@ class Memory:
     disk: dict[str, Rollout]
     ids: Iterator[str]
     calls: list[tuple[str, Params]]
+    lag: float
     threads: dict[str, FakeThread] = field(default_factory=dict)
     clients: list[Client] = field(default_factory=list)
     draining: bool = False
@@ -150,7 +151,7 @@ class Memory:
         perform = _CALLS.get(method)
         if perform is None or (self._is_0_130 and method == "thread/items/list"):
             raise Refusal(f"Invalid request: unknown variant `{method}`, expected one of `initialize`")
-        if self.draining and method in {"thread/start", "turn/start"}:
+        if self.draining and method in _REFUSED_WHILE_DRAINING:
             retry = "Server is draining; retry after reconnecting"
             raise Refusal(retry, data={"reason": "serverShuttingDown"})
         return perform(self, client, params)
@@ -167,7 +168,8 @@ class Memory:
 
     def _thread_start(self, client: Client, params: Params) -> dict[str, Any]:
         policy = params.get("approvalPolicy") or "on-request"
-        rollout = Rollout(next(self.ids), params.get("cwd") or "/", policy)
+        legacy = params.get("historyMode") == "legacy"
+        rollout = Rollout(next(self.ids), params.get("cwd") or "/", policy, legacy=legacy)
         if context := params.get("developerInstructions"):
             rollout.history.append(_developer(context))
         thread = self._load(rollout)
@@ -177,6 +179,8 @@ class Memory:
 
     def _load(self, rollout: Rollout) -> FakeThread:
         def tell(method: str, params: Params) -> None:
+            if self.draining and method == "turn/completed":
+                return  # the real one often closes before it tells
             for client in self._subscribers(rollout.thread_id):
                 client.tell(method, params)
 
@@ -190,6 +194,7 @@ class Memory:
             tell=tell,
             ask=self.ask,
             before_0150=self._is_0_130,
+            lag=self.lag,
         )
         return thread
 
@@ -269,32 +274,33 @@ class Memory:
         self._loaded(params).interrupt(params["turnId"])
         return {}
 
-    def _rollout(self, params: Params, what: str) -> Rollout:
-        rollout = self.disk.get(params["threadId"])
-        if rollout is None:
-            raise Refusal(f"thread not loaded: {params['threadId']}")
-        if not rollout.on_disk and not rollout.turns:
-            raise Refusal(f"{what} is not supported yet", -32601)
-        return rollout
-
     def _items_list(self, client: Client, params: Params) -> dict[str, Any]:
-        entries = self._rollout(params, "thread/items/list").items
+        rollout = self.disk.get(params["threadId"])
+        if rollout is None or rollout.legacy or not (rollout.on_disk or rollout.turns):
+            raise Refusal("thread/items/list is not supported yet", -32601)
         turn_id = params.get("turnId")
-        chosen = [e for e in entries if turn_id in {None, e["turnId"]}]
+        chosen = [e for e in rollout.items if turn_id in {None, e["turnId"]}]
         return _page(chosen[::-1] if params.get("sortDirection") == "desc" else chosen, params)
 
     def _turns_list(self, client: Client, params: Params) -> dict[str, Any]:
-        rollout = self._rollout(params, "list_turns")
-        turns = [self._summary(rollout, turn) for turn in rollout.turns]
+        thread_id = params["threadId"]
+        rollout = self.disk.get(thread_id)
+        if rollout is None:
+            raise Refusal(f"thread not loaded: {thread_id}")
+        if not (rollout.on_disk or rollout.turns):
+            when = "thread/turns/list is unavailable before first user message"
+            raise Refusal(f"thread {thread_id} is not materialized yet; {when}")
+        full = params.get("itemsView") == "full"
+        turns = [self._turn(rollout, turn, full=full) for turn in rollout.turns]
         return _page(turns if params.get("sortDirection") == "asc" else turns[::-1], params)
 
-    def _summary(self, rollout: Rollout, turn: dict[str, Any]) -> dict[str, Any]:
-        """Give a turn its first user message and its last agent message, no more."""
+    def _turn(self, rollout: Rollout, turn: dict[str, Any], *, full: bool) -> dict[str, Any]:
+        """Give a turn its items: all of them, or the first user message and the last agent message."""
         items = [e["item"] for e in rollout.items if e["turnId"] == turn["id"]]
         users = [item for item in items if item["type"] == "userMessage"]
         words = [item for item in items if item["type"] == "agentMessage"]
         status = "completed" if self._is_0_130 and turn["status"] == "failed" else turn["status"]
-        return {**turn, "status": status, "items": users[:1] + words[-1:], "itemsView": "summary"}
+        return {**turn, "status": status, "items": items if full else users[:1] + words[-1:]}
 
     def _diagnostics(self, client: Client, params: Params) -> dict[str, Any]:
         return {"process": {"id": 4242}, "gauges": []}
@@ -302,7 +308,7 @@ class Memory:
 
 def _said(params: Params) -> Said:
     text = "\n".join(part["text"] for part in params["input"] if part["type"] == "text")
-    if not text:
+    if not params["input"]:
         raise Refusal("input must not be empty")
     if len(text) > MAX_INPUT:
         data = {"input_error_code": "input_too_large", "max_chars": MAX_INPUT, "actual_chars": len(text)}
@@ -320,6 +326,7 @@ def _page(entries: list[Any], params: Params) -> dict[str, Any]:
     return {"data": entries[start:end], "nextCursor": str(end) if end < len(entries) else None}
 
 
+_REFUSED_WHILE_DRAINING = {"thread/start", "thread/resume", "turn/start", "turn/steer"}
 _CALLS: dict[str, Callable[[Memory, Client, Params], dict[str, Any]]] = {
     "thread/start": Memory._thread_start,
     "thread/resume": Memory._thread_resume,

@@ -35,6 +35,7 @@ class Rollout:
     turns: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)  # what the model is shown
     name: str | None = None
+    legacy: bool = False  # the older kind of history: no thread/items/list
     on_disk: bool = False  # a fresh thread is in memory only
 
 
@@ -72,7 +73,7 @@ class FakeThread:
     tell: Tell  # to subscribers only
     ask: Callable[["FakeThread", dict[str, Any]], Any]  # a server request: the first answer
     before_0150: bool = False
-    disk_lag: float = 0.05
+    lag: float = 0.01  # from a text's acceptance to its place in the context, and to the disk, seconds
     status: str = "idle"
     flags: list[str] = field(default_factory=list)
     turn: Turn | None = None
@@ -104,7 +105,7 @@ class FakeThread:
             "cwd": self.rollout.cwd,
             "name": self.rollout.name,
             "ephemeral": False,
-            "historyMode": "paginated",
+            "historyMode": "legacy" if self.rollout.legacy else "paginated",
             "source": "vscode",
             "threadSource": None,
             "parentThreadId": None,
@@ -153,7 +154,7 @@ class FakeThread:
             self.turn.request.cancel()  # 0.169: a steer preempts the model's reply, not a tool
 
     async def _reach_disk(self) -> None:
-        await trio.sleep(self.disk_lag)
+        await trio.sleep(self.lag)
         self.rollout.on_disk = True
 
     async def _run(self, turn: Turn) -> None:
@@ -173,9 +174,10 @@ class FakeThread:
     async def _converse(self, turn: Turn) -> Failure | None:
         """Ask the model until it has nothing more to do; the failure that ended the turn, if one did."""
         while True:
-            for said in turn.pending:
-                self._consume(turn, said)
-            turn.pending.clear()
+            if turn.pending:
+                await trio.sleep(self.lag)
+            while turn.pending:
+                await self._consume(turn, turn.pending.pop(0))
             with trio.CancelScope() as turn.request:
                 # a steer that has come before the request preempts it as well
                 reply = await self._ask_model(turn)
@@ -191,7 +193,7 @@ class FakeThread:
                     if not turn.pending:
                         return None
 
-    def _consume(self, turn: Turn, said: Said) -> None:
+    async def _consume(self, turn: Turn, said: Said) -> None:
         item: dict[str, Any] = {
             "type": "userMessage",
             "id": next(self.ids),
@@ -199,8 +201,9 @@ class FakeThread:
         }
         if not self.before_0150:
             item["clientId"] = said.client_id
-        self.rollout.history.append(_message("user", said.text))
         self._item("item/started", turn, item)
+        await trio.sleep(self.lag / 4)  # told, and not yet safe from a kill
+        self.rollout.history.append(_message("user", said.text))
         self._item("item/completed", turn, item)
 
     async def _ask_model(self, turn: Turn) -> Text | ToolCall | Failure:
