@@ -7,6 +7,7 @@ instance is live and identifies itself in its calls, they do not overrule it: th
 
 from collections.abc import Iterable
 
+from trio_relay.core.channels import wants
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.targets import check_agent_id, selectors
 from trio_relay.core.wire import (
@@ -38,6 +39,11 @@ def distinct(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
+def trimmed(label: str | None) -> str | None:
+    """A label as it can be addressed; one of white space alone is none."""
+    return (label or "").strip() or None
+
+
 def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
     """Register or re-register; answer the agent and whether it is new."""
     check_agent_id(request.id)
@@ -46,6 +52,7 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
         raise Invalid(
             "meta.channels must be a list", fields=(FieldError("meta.channels", "expected a list of names"),)
         )
+    label = trimmed(request.label)
     tags, capabilities = distinct(request.tags), distinct(request.capabilities)
     present: Row | None = queries.get_agent(tx.connection, id=request.id)
     if present is not None and request.instance_id is None and is_live(tx, present):
@@ -53,7 +60,7 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
     values = {
         "id": request.id,
         "name": request.name or request.id,
-        "label": request.label,
+        "label": label,
         "machine": request.machine,
         "rig": request.rig,
         "tags": dump(tags),
@@ -76,9 +83,9 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
         if not same:
             take_back_leases(tx, request.id)
         queries.reregister_agent(
-            tx.connection, **values, session_aware=present["session_aware"] if same else 0
+            tx.connection, **values, identified_at=present["identified_at"] if same else 0
         )
-    _write_selectors(tx, request.id, request.label, tags, capabilities)
+    _write_selectors(tx, request.id, label, tags, capabilities)
     tx.event("agent.status", agentId=request.id, status=request.status)
     agent = agent_of(agent_row(tx, request.id))
     offer_waiting(tx, agent)
@@ -88,8 +95,8 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
 def heartbeat(tx: Tx, agent_id: str, session: SessionFields) -> Agent:
     """The agent lives."""
     row = agent_row(tx, agent_id)
-    known = check_session(row, session)
-    queries.touch_agent(tx.connection, id=agent_id, session_aware=int(known), now=tx.now)
+    heard = queries.identify_agent if check_session(row, session) else queries.touch_agent
+    heard(tx.connection, id=agent_id, now=tx.now)
     if row["status"] == AgentStatus.OFFLINE:
         # Silence had put it offline; it is back, and says what it is doing with its next status call.
         queries.set_agent_status(tx.connection, id=agent_id, status=AgentStatus.ONLINE, now=tx.now)
@@ -131,7 +138,7 @@ def set_label(tx: Tx, agent_id: str, change: LabelChange) -> Agent:
     """Anyone who may call may relabel; only a stale instance may not."""
     row = agent_row(tx, agent_id)
     check_session(row, change)
-    queries.set_agent_label(tx.connection, id=agent_id, label=change.label, now=tx.now)
+    queries.set_agent_label(tx.connection, id=agent_id, label=trimmed(change.label), now=tx.now)
     return _readdressed(tx, agent_id)
 
 
@@ -215,7 +222,7 @@ def offer_waiting(tx: Tx, agent: Agent) -> None:
     if agent.status is AgentStatus.OFFLINE:
         return
     for row in list(queries.open_targets_for(tx.connection, agent_id=agent.id)):
-        if row["sender"] == agent.id or not hears(agent.channels, row["channel"]):
+        if row["sender"] == agent.id or not wants(agent.channels, row["channel"]):
             continue
         added = queries.insert_inbox(
             tx.connection, agent_id=agent.id, message_id=row["message_id"], late=1, now=tx.now
@@ -227,15 +234,10 @@ def offer_waiting(tx: Tx, agent: Agent) -> None:
             tx.wake.add(agent.id)
 
 
-def hears(channels: list[str], channel: str | None) -> bool:
-    """Whether an agent with these channels (none: all) gets a message on `channel`."""
-    return not channels or channel is None or channel in channels
-
-
 def _may_speak(tx: Tx, row: Row, session: SessionFields) -> bool:
     known = check_session(row, session)
     if known:
-        queries.touch_agent(tx.connection, id=row["id"], session_aware=1, now=tx.now)
+        queries.identify_agent(tx.connection, id=row["id"], now=tx.now)
     return known or not is_live(tx, row)
 
 

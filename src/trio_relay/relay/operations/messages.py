@@ -7,13 +7,13 @@ target nobody matches is parked for the first who does; an open claimable is off
 import hashlib
 from dataclasses import dataclass
 
+from trio_relay.core.channels import wants
 from trio_relay.core.loops import MAX_PATH
 from trio_relay.core.model import SILENT_TYPES, AgentStatus, Authority, Delivery, Rung, Verdict
 from trio_relay.core.targets import Target, check_sender, parse_target
 from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
 from trio_relay.core.wire_rooms import ParkedThread
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound
-from trio_relay.relay.operations.agents import hears
 from trio_relay.relay.operations.freshness import collapse, supersede
 from trio_relay.relay.operations.messages_read import message_row
 from trio_relay.relay.operations.receipts import end, link_reply
@@ -253,7 +253,7 @@ def _matching(tx: Tx, target: Target, sender: str, channel: str | None) -> list[
         for row in queries.list_agents_matching(tx.connection, selector=target.text)
         if row["id"] != sender
         and row["status"] != AgentStatus.OFFLINE
-        and hears(from_json(row["channels"]), channel)
+        and wants(from_json(row["channels"]), channel)
     ]
 
 

@@ -75,12 +75,9 @@ def agent_row(tx: Tx, agent_id: str) -> Row:
 
 
 def is_live(tx: Tx, row: Row) -> bool:
-    """Whether the agent's instance identifies itself in its calls and has been heard from lately."""
-    return (
-        bool(row["session_aware"])
-        and row["status"] != AgentStatus.OFFLINE
-        and (row["last_seen"] >= tx.now - tx.policy.stale_after)
-    )
+    """Whether the agent's registered instance names itself in its calls and has done so lately."""
+    recently: bool = row["identified_at"] >= tx.now - tx.policy.stale_after
+    return recently and row["status"] != AgentStatus.OFFLINE
 
 
 def check_session(row: Row, session: SessionFields) -> bool:
@@ -101,7 +98,8 @@ def check_session(row: Row, session: SessionFields) -> bool:
 
 
 def agent_of(row: Row) -> Agent:
-    """The agent as the API shows it."""
+    """The agent as the API shows it. Who is offline is not ready, whatever it said last."""
+    silent = row["status"] == AgentStatus.OFFLINE
     return Agent(
         id=row["id"],
         name=row["name"],
@@ -112,8 +110,8 @@ def agent_of(row: Row) -> Agent:
         capabilities=from_json(row["capabilities"]),
         channels=from_json(row["channels"]),
         status=AgentStatus(row["status"]),
-        ready=bool(row["ready"]),
-        ready_reason=row["ready_reason"],
+        ready=bool(row["ready"]) and not silent,
+        ready_reason="not heard from" if row["ready"] and silent else row["ready_reason"],
         instance_id=row["instance_id"],
         epoch=row["epoch"],
         meta=from_json(row["meta"]),

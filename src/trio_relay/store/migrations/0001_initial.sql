@@ -15,8 +15,8 @@ CREATE TABLE agents (
     ready_reason TEXT,
     instance_id TEXT,
     epoch INTEGER NOT NULL,
-    -- 1 once the present instance has identified itself in a call after its registration
-    session_aware INTEGER NOT NULL DEFAULT 0,
+    -- when the present instance last named itself in a call after its registration; 0: never
+    identified_at INTEGER NOT NULL DEFAULT 0,
     meta TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,

@@ -9,17 +9,21 @@ INSERT INTO agents (id, name, label, machine, rig, tags, capabilities, channels,
 VALUES (:id, :name, :label, :machine, :rig, :tags, :capabilities, :channels, :status, :ready, :instance_id, :epoch,
         :meta, :now, :now, :now);
 
--- name: reregister_agent(id, name, label, machine, rig, tags, capabilities, channels, status, ready, instance_id, epoch, session_aware, meta, now)!
+-- name: reregister_agent(id, name, label, machine, rig, tags, capabilities, channels, status, ready, instance_id, epoch, identified_at, meta, now)!
 -- The same id registers again; a new instance has raised the epoch.
 UPDATE agents
 SET name = :name, label = :label, machine = :machine, rig = :rig, tags = :tags, capabilities = :capabilities,
     channels = :channels, status = :status, ready = :ready, ready_reason = NULL, instance_id = :instance_id,
-    epoch = :epoch, session_aware = :session_aware, meta = :meta, updated_at = :now, last_seen = :now
+    epoch = :epoch, identified_at = :identified_at, meta = :meta, updated_at = :now, last_seen = :now
 WHERE id = :id;
 
--- name: touch_agent(id, session_aware, now)!
--- Heard from: a heartbeat.
-UPDATE agents SET last_seen = :now, session_aware = max(session_aware, :session_aware) WHERE id = :id;
+-- name: touch_agent(id, now)!
+-- Heard from: a heartbeat that does not say which instance it comes from.
+UPDATE agents SET last_seen = :now WHERE id = :id;
+
+-- name: identify_agent(id, now)!
+-- Heard from its registered instance.
+UPDATE agents SET last_seen = :now, identified_at = :now WHERE id = :id;
 
 -- name: set_agent_status(id, status, now)!
 -- The agent says what it is doing.
@@ -38,8 +42,8 @@ UPDATE agents SET label = :label, updated_at = :now WHERE id = :id;
 UPDATE agents SET tags = :tags, updated_at = :now WHERE id = :id;
 
 -- name: silence_agent(id, now)!
--- Not heard from for too long: offline, last_seen kept.
-UPDATE agents SET status = 'offline', ready = 0, ready_reason = 'not heard from', updated_at = :now WHERE id = :id;
+-- Not heard from for too long: offline. What it last said of its readiness holds again when it is back.
+UPDATE agents SET status = 'offline', updated_at = :now WHERE id = :id;
 
 -- name: delete_agent(id)!
 -- The agent leaves the room.
