@@ -147,6 +147,20 @@ SERVER = (
     Setting(
         "AGENT_RELAY_CLAIM_TTL_MS", "claim_ttl", 90.0, milliseconds, "how long a claim lasts without renewal"
     ),
+    Setting(
+        "AGENT_RELAY_EVENT_LOG_HOURS",
+        "event_log_hours",
+        24,
+        positive_int,
+        "how long an event stream can be resumed, hours",
+    ),
+    Setting(
+        "AGENT_RELAY_EVENT_LOG_MAX",
+        "event_log_max",
+        1_000_000,
+        positive_int,
+        "events kept for resuming, at most",
+    ),
 )
 
 AGENT = (
@@ -325,6 +339,8 @@ class ServerSettings:
     max_hops: int = 24
     max_cycles: int = 8
     thread_rate: int = 60
+    event_log_hours: int = 24
+    event_log_max: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,5 +403,6 @@ def read_settings(
             expected = str(error) if row.parse not in (int, float) else "a number"
             if "convert" in expected or "invalid literal" in expected:
                 expected = "a number"
-            warnings.append(Warned(name, f"{name} is not usable (expected {expected}); using {row.default}"))
+            used = f"{row.default * 1000:g}" if row.parse is milliseconds else row.default
+            warnings.append(Warned(name, f"{name} is not usable (expected {expected}); using {used}"))
     return values, warnings

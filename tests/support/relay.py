@@ -84,7 +84,11 @@ async def open_room(
         )
         app = create_app(service, settings)
         transport = CuttableTransport(app)
-        async with RelayClient.open("http://127.0.0.1:4850", settings.token, transport=transport) as relay:
+        async with (
+            RelayClient.open("http://127.0.0.1:4850", settings.token, transport=transport) as relay,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(service.events.follow)
             try:
                 yield Room(relay, service, app, transport, settings)
             finally:

@@ -3,9 +3,11 @@
 from quart_trio import QuartTrio
 
 from trio_relay.relay.service import RelayService
-from trio_relay.relay.web import access, problems
+from trio_relay.relay.web import access, metrics, problems
 from trio_relay.relay.web.agents import agents_blueprint
+from trio_relay.relay.web.events import events_blueprint
 from trio_relay.relay.web.messages import messages_blueprint
+from trio_relay.relay.web.metrics import metrics_blueprint
 from trio_relay.relay.web.rooms import rooms_blueprint
 from trio_relay.relay.web.system import system_blueprint
 from trio_relay.relay.web.tokens import tokens_blueprint
@@ -19,7 +21,16 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
     problems.install(app)
+    metrics.install(app, service)
     access.install(app, service, settings)
-    for blueprint in (agents_blueprint, messages_blueprint, rooms_blueprint, tokens_blueprint, system_blueprint):
+    for blueprint in (
+        agents_blueprint,
+        messages_blueprint,
+        rooms_blueprint,
+        tokens_blueprint,
+        events_blueprint,
+        metrics_blueprint,
+        system_blueprint,
+    ):
         app.register_blueprint(blueprint(service))
     return app

@@ -45,5 +45,10 @@ class Hub:
 
     @property
     def waiting(self) -> int:
-        """How many polls are open."""
+        """How many bells hang."""
         return sum(len(bells) for bells in self._bells.values())
+
+    @property
+    def waiting_for_messages(self) -> int:
+        """How many polls are open: every bell but that of the event log, which has no agent's name."""
+        return self.waiting - len(self._bells.get("", ()))

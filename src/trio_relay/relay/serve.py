@@ -91,6 +91,7 @@ async def serve_until(
         async with trio.open_nursery() as upkeep:
             upkeep.start_soon(housekeeping.keep_house, service)
             upkeep.start_soon(housekeeping.expire, service)
+            upkeep.start_soon(service.events.follow)
             async with trio.open_nursery() as server:
                 urls: Sequence[str] = await server.start(
                     partial(

@@ -18,8 +18,10 @@ from trio_relay.core.wire import (
     Stats,
 )
 from trio_relay.relay.credentials import Credentials, caller
+from trio_relay.relay.events import EventFeed
 from trio_relay.relay.hub import Hub
-from trio_relay.relay.operations import messages_read, tokens, upkeep
+from trio_relay.relay.metrics import RelayMetrics
+from trio_relay.relay.operations import event_log, measure, messages_read, tokens, upkeep
 from trio_relay.relay.operations.tx import Policy, Tx
 from trio_relay.settings import ServerSettings
 from trio_relay.store import SqliteStore
@@ -47,6 +49,14 @@ class RelayService:
         self._new_token = new_token
         self._started_at = now()
         self.credentials = Credentials(settings.token, now)
+        self.metrics = RelayMetrics()
+        self.events = EventFeed(
+            self.hub,
+            read_state=lambda: self.read(event_log.state),
+            read_page=lambda after: self.read(event_log.page, after),
+            on_end=self.metrics.stream_ended,
+        )
+        store.on_commit = self.metrics.committed
         self._policy = Policy(
             stale_after=round(settings.stale_ttl * 1000),
             claim_ttl=round(settings.claim_ttl * 1000),
@@ -65,11 +75,11 @@ class RelayService:
 
         principal = caller.get()  # here: the operation itself runs in the writer's context
 
-        def run(connection: Any) -> tuple[T, set[str]]:
+        def run(connection: Any) -> tuple[T, Tx]:
             tx = self._tx(connection, principal)
-            return operation(tx, *args, **kwargs), tx.wake
+            return operation(tx, *args, **kwargs), tx
 
-        result, _ = await self.store.write(run, after=lambda done: self.hub.ring(done[1]))
+        result, _ = await self.store.write(run, after=lambda done: self._committed(done[1]))
         return result
 
     async def read(self, operation: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -144,6 +154,11 @@ class RelayService:
             parked=parked,
         )
 
+    async def measure(self) -> bytes:
+        """The metrics, in Prometheus' text format."""
+        depths = await self.read(measure.depths)
+        return self.metrics.render(depths, polls=self.hub.waiting_for_messages, streams=self.events.streams)
+
     async def keep_house(self) -> None:
         """One round of housekeeping, in small transactions."""
         offline_prune = round(self.settings.offline_prune * 1000)
@@ -157,6 +172,9 @@ class RelayService:
         for each in rounds:
             while await each() == upkeep.BATCH:
                 pass
+        log_age, log_size = self.settings.event_log_hours * 3_600_000, self.settings.event_log_max
+        while await self.write(event_log.trim, older_than=log_age, keep=log_size) == event_log.TRIM_BATCH:
+            pass
         await self.write(upkeep.forget_idempotency_keys)
         await self.write(tokens.drop_dead)
 
@@ -164,6 +182,10 @@ class RelayService:
         """End what has run out: leases, so that dead work is claimable again soon, and messages past their time."""
         await self.write(upkeep.expire_leases)
         await self.write(upkeep.expire_messages)
+
+    def _committed(self, tx: Tx) -> None:
+        self.hub.ring(tx.wake)
+        self.metrics.add(tx.tally)
 
     def _tx(self, connection: Any, principal: Principal) -> Tx:
         return Tx(

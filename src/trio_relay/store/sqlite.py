@@ -55,6 +55,8 @@ class SqliteStore:
     def __init__(self, path: Path, run_sync: RunSync) -> None:
         self.path = path
         self._run_sync = run_sync
+        #: Told of every commit: how many operations shared it, and the seconds it took.
+        self.on_commit: Callable[[int, float], None] | None = None
         self._waiting: deque[_Job[Any]] = deque()
         self._doorbell = trio.Event()
         self._closing = False
@@ -112,8 +114,11 @@ class SqliteStore:
 
     async def _commit_one_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+        began = trio.current_time()
         with trio.CancelScope(shield=True):
             await self._run_sync(_commit, self._writer, batch)
+        if self.on_commit is not None:
+            self.on_commit(len(batch), trio.current_time() - began)
         for job in batch:
             if job.after is not None and isinstance(job.result, outcome.Value):
                 job.after(job.result.value)

@@ -37,10 +37,7 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
             if request.method == "OPTIONS":
                 return Response(status=204)
             if request.path not in _OPEN_PATHS:
-                secret = token_of(
-                    request.headers.get("Authorization"), request.headers.get("X-Agent-Relay-Token")
-                )
-                caller.set(await service.authenticate(secret))
+                caller.set(await service.authenticate(token_of_request()))
         except RelayError as error:
             return problem_of(error)
         return None
@@ -54,6 +51,11 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
             if request.method == "OPTIONS":
                 response.headers.update(_CORS_HEADERS)
         return response
+
+
+def token_of_request() -> str | None:
+    """The token the present request carries, if any."""
+    return token_of(request.headers.get("Authorization"), request.headers.get("X-Agent-Relay-Token"))
 
 
 def token_of(authorization: str | None, own_header: str | None) -> str | None:

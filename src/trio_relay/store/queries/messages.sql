@@ -95,7 +95,3 @@ WHERE m.created_at < :before
   AND NOT EXISTS (SELECT 1 FROM held_messages AS h WHERE h.message_id = m.id)
 ORDER BY m.created_at
 LIMIT :limit;
-
--- name: insert_event(type, now, data)<!
--- One line of the event log, in the transaction of the change it tells.
-INSERT INTO events (type, at, data) VALUES (:type, :now, :data);

@@ -1,0 +1,132 @@
+"""What the relay counts for ``/metrics``, in Prometheus' words.
+
+Counters are added to in memory after a commit (`Tx.tally`), gauges are read when somebody asks. No label is an agent,
+a message or anything else without bound: routes are templates, kinds and states are ours.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from trio_relay.relay.operations.measure import COUNT_LIMIT, Depths
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Event kind → (what the lease guards, what became of it).
+_LEASE_OUTCOMES = {
+    "message.claimed": ("message", "granted"),
+    "message.completed": ("message", "completed"),
+    "message.claim_released": ("message", "reopened"),
+    "message.dead": ("message", "dead"),
+    "lease.acquired": ("resource", "granted"),
+    "lease.released": ("resource", "released"),
+    "lease.expired": ("resource", "expired"),
+}
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class RelayMetrics:
+    """The metrics of one relay process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._events = Counter("trio_relay_events", "Events written.", ["type"], registry=registry)
+        self._sends = Counter(
+            "trio_relay_sends",
+            "Recipients of accepted messages by verdict; parked and held count the message once.",
+            ["verdict"],
+            registry=registry,
+        )
+        self._rungs = Counter(
+            "trio_relay_ladder_rungs", "Rungs of the delivery ladder reached.", ["state"], registry=registry
+        )
+        self._leases = Counter(
+            "trio_relay_lease_outcomes", "What became of leases.", ["guards", "outcome"], registry=registry
+        )
+        self._requests = Histogram(
+            "trio_relay_request_seconds",
+            "Time from a request's head to its answer; long polls apart, as route ...?wait.",
+            ["method", "route", "status"],
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._batches = Histogram(
+            "trio_relay_store_batch_operations",
+            "Operations that shared one commit.",
+            buckets=_BATCH,
+            registry=registry,
+        )
+        self._commits = Histogram(
+            "trio_relay_store_commit_seconds",
+            "Time to run a batch of operations and make it durable.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._agents = Gauge("trio_relay_agents", "Agents by status.", ["status"], registry=registry)
+        self._unread = Gauge(
+            "trio_relay_unread_deliveries",
+            f"Deliveries neither read nor ended; counted up to {COUNT_LIMIT}.",
+            registry=registry,
+        )
+        self._parked = Gauge(
+            "trio_relay_parked_messages",
+            f"Messages nobody has matched yet; counted up to {COUNT_LIMIT}.",
+            registry=registry,
+        )
+        self._log = Gauge("trio_relay_event_log_size", "Events the log holds, about.", registry=registry)
+        self._polls = Gauge("trio_relay_open_polls", "Inbox polls that wait now.", registry=registry)
+        self._streams = Gauge("trio_relay_event_streams", "Open event streams.", registry=registry)
+        self._ended = Counter(
+            "trio_relay_event_streams_ended",
+            "Event streams that ended, by why.",
+            ["reason"],
+            registry=registry,
+        )
+
+    def add(self, tally: Mapping[tuple[str, str], int]) -> None:
+        """Add what a transaction did, now that it is durable."""
+        for (family, label), count in tally.items():
+            match family:
+                case "event":
+                    self._events.labels(label).inc(count)
+                    if label in _LEASE_OUTCOMES:
+                        self._leases.labels(*_LEASE_OUTCOMES[label]).inc(count)
+                case "rung":
+                    self._rungs.labels(label).inc(count)
+                case "send":
+                    self._sends.labels(label).inc(count)
+                case _:
+                    raise ValueError(f"nothing counts {family!r}")
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered; `route` is its template."""
+        self._requests.labels(method, route, f"{status // 100}xx").observe(seconds)
+
+    def committed(self, operations: int, seconds: float) -> None:
+        """The store committed a batch."""
+        self._batches.observe(operations)
+        self._commits.observe(seconds)
+
+    def stream_ended(self, reason: str) -> None:
+        """An event stream has ended."""
+        self._ended.labels(reason).inc()
+
+    def render(self, depths: Depths, *, polls: int, streams: int) -> bytes:
+        """Everything, in the text format: the counters, and these gauges of the moment."""
+        self._agents.clear()
+        for status, count in depths.agents.items():
+            self._agents.labels(status).set(count)
+        self._unread.set(depths.unread)
+        self._parked.set(depths.parked)
+        self._log.set(depths.events)
+        self._polls.set(polls)
+        self._streams.set(streams)
+        return generate_latest(self._registry)

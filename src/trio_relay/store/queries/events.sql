@@ -1,0 +1,28 @@
+-- name: insert_event(type, now, data)<!
+-- One line of the event log, in the transaction of the change it tells.
+INSERT INTO events (type, at, data) VALUES (:type, :now, :data);
+
+-- name: event_log()^
+-- Where the log stands: gone up to trimmed_to, complete up to horizon. No event at or below the horizon can still
+-- commit: here there is one writer, so ids commit in order and the horizon is the highest id ever given.
+SELECT trimmed_to, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS horizon FROM event_log;
+
+-- name: events_after(after, horizon, limit)
+-- The log, from one id on, as far as it is complete.
+SELECT id, type, at, data FROM events WHERE id > :after AND id <= :horizon ORDER BY id LIMIT :limit;
+
+-- name: event_parties(message_id, limit)
+-- Whom a message concerns, beside its sender.
+SELECT agent_id FROM inbox WHERE message_id = :message_id LIMIT :limit;
+
+-- name: oldest_events(limit)
+-- The tail of the log.
+SELECT id, at FROM events ORDER BY id LIMIT :limit;
+
+-- name: drop_events(up_to)!
+-- The tail of the log goes.
+DELETE FROM events WHERE id <= :up_to;
+
+-- name: note_trimmed(up_to)!
+-- Remember how far the log has gone.
+UPDATE event_log SET trimmed_to = :up_to WHERE trimmed_to < :up_to;
