@@ -37,13 +37,15 @@ def demo() -> None:
     log_to_stderr(only_warnings=True)
     screen = console()
     with TemporaryDirectory(prefix="trio-relay-demo-") as directory:
-        with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
-
-            def show(scene: Scene) -> None:
-                live.update(scene, refresh=True)
-
-            scene = trio.run(partial(perform, Path(directory), show, pace=PACE))
-        screen.print(closing(scene), soft_wrap=True)
+        if screen.is_terminal:
+            with Live(console=screen, auto_refresh=False, vertical_overflow="visible") as live:
+                scene = trio.run(
+                    partial(perform, Path(directory), partial(live.update, refresh=True), pace=PACE)
+                )
+        else:
+            scene = trio.run(partial(perform, Path(directory), lambda _scene: None, pace=PACE))
+            screen.print(scene)
+    click.echo(closing(scene))
 
 
 async def perform(directory: Path, show: Callable[[Scene], None], *, pace: float) -> Scene:
@@ -98,10 +100,9 @@ def closing(scene: Scene) -> str:
     settled = sum(ladder.state == "settled" for ladder in receipts)
     program = own_command()
     return f"""
-{len(scene.messages)} messages, {settled} deliveries settled. A rung lights up when it was seen, never before:
-with Codex, "in context" means the message was found in the model's own thread.
+{len(scene.messages)} messages, {settled} deliveries settled. No rung lights up before it was seen:
+with Codex, "in context" means found in the model's own thread.
 
 Next:
-  {program} serve                 a relay that stays, in this terminal
-  {program} send --help           messages from your shell or a script
-"""
+  {program} serve          a relay that stays
+  {program} send --help    messages from your shell or a script"""

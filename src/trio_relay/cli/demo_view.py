@@ -63,8 +63,8 @@ def _rungs(ladder: Receipt, reached: str, pending: str) -> Text:
 
 
 def _claim(message: Message, ladders: list[Receipt]) -> Text:
+    if any(ladder.state in (Rung.ANSWERED, Rung.SETTLED) for ladder in ladders):
+        return Text(f"   done, by {printable(message.claimed_by or 'one')} alone", "green")
     if message.claimed_by is not None:
         return Text(f"   claimed by {printable(message.claimed_by)}: nobody else can take it", "yellow")
-    if any(ladder.state in (Rung.ANSWERED, Rung.SETTLED) for ladder in ladders):
-        return Text("   claimed by one, done and closed", "green")
-    return Text("   open: the first to claim it gets it", "dim")
+    return Text("   open: the first to claim it has it alone", "dim")

@@ -1,14 +1,18 @@
 """``trio-relay inbox``: what has arrived, now or as it comes."""
 
+import random
 from collections.abc import AsyncIterator
 
 import click
+import trio
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
 from trio_relay.cli.mailbox import open_mailbox
 from trio_relay.cli.terminal import echo_json, local_time, printable, printable_text
 from trio_relay.client.http import RelayClient
+from trio_relay.core.timing import backoff
 from trio_relay.core.wire import InboxMessage
+from trio_relay.errors import ConnectionLost
 
 PAGE = 200
 #: How long one long poll lasts, seconds.
@@ -71,9 +75,23 @@ async def arrivals(
         if len(page) < PAGE:
             break
     while follow:
-        for message in await relay.inbox(agent_id, unread=unread, after_seq=after, limit=PAGE, wait=POLL):
+        for message in await next_arrivals(relay, agent_id, unread=unread, after=after):
             after = message.inbox_seq
             yield message
+
+
+async def next_arrivals(relay: RelayClient, agent_id: str, *, unread: bool, after: int) -> list[InboxMessage]:
+    """Wait for what arrives next (or for the end of one long poll), also while the relay is restarted."""
+    lost = False
+    for pause in backoff(0.5, 10.0, random.random):
+        await trio.sleep(pause)
+        try:
+            return await relay.inbox(agent_id, unread=unread, after_seq=after, limit=PAGE, wait=POLL)
+        except ConnectionLost as error:
+            if not lost:
+                click.echo(f"trio-relay: {error.detail}; waiting for it to come back", err=True)
+            lost = True
+    raise AssertionError  # backoff never ends
 
 
 def as_text(message: InboxMessage) -> str:

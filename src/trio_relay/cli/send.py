@@ -49,12 +49,13 @@ class Outcome:
 @click.option("--claimable", is_flag=True, help="Work for exactly one: the first who claims it.")
 @click.option("--reply-to", type=click.IntRange(1), metavar="ID", help="The message this answers.")
 @click.option("--urgent", is_flag=True, help="May interrupt what the recipient is doing.")
+@click.option("--allow-unknown", is_flag=True, help="Keep it for an agent that is not registered yet.")
 @click.option("--key", metavar="KEY", help="Idempotency key: repeating the command sends nothing twice.")
 @click.option(
     "--wait",
     "rung",
     type=click.Choice([rung.value for rung in _WAITABLE]),
-    help="Wait until every recipient is there; exit 5 if not.",
+    help="Wait until every recipient (of a claimable: one) is there; exit 5 if not.",
 )
 @click.option(
     "--timeout",
@@ -76,6 +77,7 @@ def send(
     claimable: bool,
     reply_to: int | None,
     urgent: bool,
+    allow_unknown: bool,
     key: str | None,
     rung: str | None,
     timeout: float,
@@ -100,6 +102,7 @@ def send(
             reply_to=reply_to,
             meta=meta,
             idempotency_key=key,
+            allow_unknown=allow_unknown,
         )
         message = await relay.send(request)
         if rung is None:
@@ -120,17 +123,20 @@ def send(
 
 
 async def wait_for(relay: RelayClient, message: SentMessage, rung: Rung, patience: float) -> Outcome:
-    """Watch the ladders until every recipient is on `rung` or above, one has ended otherwise, or time is up."""
+    """Watch the ladders until they are on `rung` or above, cannot get there any more, or `patience` seconds are over.
+
+    Every recipient must get there; of those who were offered a claimable, one.
+    """
     ladders: list[Receipt] = []
+    enough = any if message.claimable else all
     with trio.move_on_after(patience):
         while True:
             ladders = await relay.receipts(message.id)
-            reached = [has_reached(ladder, rung) for ladder in ladders]
-            if ladders and all(reached):
+            if ladders and enough(has_reached(ladder, rung) for ladder in ladders):
                 answers = [each for each in await relay.thread(message.id) if each.reply_to == message.id]
                 return Outcome(message, ladders, answers, reached=True)
-            if any(
-                ladder.state in FINAL and not there for ladder, there in zip(ladders, reached, strict=True)
+            if ladders and not enough(
+                has_reached(ladder, rung) or ladder.state not in FINAL for ladder in ladders
             ):
                 break
             await trio.sleep(LOOK_EVERY)

@@ -78,9 +78,17 @@ class RelayClient:
         timeout: float = 10.0,  # noqa: ASYNC109  # bounds every later call, not this one
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> AsyncIterator["RelayClient"]:
-        """Talk to the relay at `url`; each call is given `timeout` seconds, beside what it is asked to wait."""
+        """Talk to the relay at `url`; each call is given `timeout` seconds, beside what it is asked to wait.
+
+        Raises:
+            Invalid: `url` or `token` cannot be meant (codes ``bad_url``, ``bad_token``).
+
+        """
+        _check_url(url)
         headers = {"Accept": "application/json"}
         if token is not None:
+            if not (token.isascii() and token.isprintable()):
+                raise Invalid("the token holds characters that no header can carry", code="bad_token")
             headers["X-Agent-Relay-Token"] = token
         limits = httpx2.Limits(
             max_connections=None, max_keepalive_connections=50, keepalive_expiry=_KEEPALIVE
@@ -289,8 +297,6 @@ class RelayClient:
             raise ConnectionLost(
                 f"the relay at {self.url} cannot be reached ({type(error).__name__})"
             ) from error
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-            raise Invalid(f"{self.url!r} is not a relay URL: {error}", code="bad_url") from None
         if response.is_success:
             try:
                 return msgspec.json.decode(response.content, type=answer)
@@ -299,6 +305,15 @@ class RelayClient:
                     f"what answers at {self.url} is not a relay", code="not_a_relay"
                 ) from None
         raise _error_of(response, self.url)
+
+
+def _check_url(url: str) -> None:
+    try:
+        address = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise Invalid(f"{url!r} is not a relay URL: {error}", code="bad_url") from None
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise Invalid(f"{url!r} is not a relay URL: expected http://HOST:PORT", code="bad_url")
 
 
 def _error_of(response: httpx2.Response, url: str) -> RelayError:
