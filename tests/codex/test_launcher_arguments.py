@@ -27,7 +27,8 @@ def test_permissions_are_filled_in_where_the_user_chose_none() -> None:
         (("-c", 'approval_policy="on-request"'), "on-request", None),
         (("-csandbox_mode=read-only",), None, "read-only"),
         (("--config=sandbox_mode = 'read-only'",), None, "read-only"),
-        (("resume", "--last", "-a", "on-request"), "on-request", None),
+        (("fix it", "-a", "on-request"), "on-request", None),
+        (("-m", "-a", "on-request"), None, None),
         (("-c", "model=gpt-5", "--", "-a", "on-request"), None, None),
         (("-m", "gpt-5", "-a"), "", None),
     ],
@@ -72,9 +73,19 @@ def test_commands_without_a_session_are_refused(command: str) -> None:
         read_codex_arguments((command, "--help"))
 
 
-def test_resume_and_fork_are_sessions() -> None:
-    for command in ("resume", "fork"):
-        assert read_codex_arguments((command, "--last")).given == (command, "--last")
+@pytest.mark.parametrize("command", ["resume", "fork"])
+def test_a_session_that_exists_keeps_its_permissions(command: str) -> None:
+    """Codex 0.169 refuses others for a session on a remote server."""
+    read = read_codex_arguments(("-m", "gpt-5", command, "--last"))
+    assert read.command == command
+    assert read.filled_in == ()
+    assert read.permissions == (None, None)
+
+
+def test_a_prompt_is_no_command() -> None:
+    assert read_codex_arguments(("resume the work", "-m", "gpt-5")).command is None
+    assert read_codex_arguments(("-m", "resume")).command is None
+    assert read_codex_arguments(("--", "resume")).command is None
 
 
 def test_the_tui_is_told_where_to_work_unless_the_user_did() -> None:

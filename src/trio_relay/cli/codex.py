@@ -82,8 +82,11 @@ def start(
     if not no_relay_check:
         check_relay(agent)
     outcome = _run(plan)
+    if outcome.thread_id is not None and not headless:
+        # Codex names a command that would need the app-server, which ends with the session.
+        outcome.notices.append(f"to come back to this session: codex-relay -- resume {outcome.thread_id}")
     for notice in outcome.notices:
-        click.echo(f"{context.find_root().info_name}: {notice}", err=True)
+        click.echo(f"codex-relay: {notice}", err=True)
     context.exit(outcome.exit_code)
 
 
@@ -110,11 +113,12 @@ def _plan(
     resume = mode == "resume" or (mode == "auto" and thread_id is not None)
     if resume and headless and thread_id is None:
         raise click.UsageError("--headless --thread-mode resume needs the thread in CODEX_THREAD_ID")
-    if resume and not headless and codex_args[:1] not in {("resume",), ("fork",)}:
-        codex_args = ("resume", thread_id or "--last", *codex_args)
-    arguments = read_codex_arguments(codex_args, _default_permissions(agent, dials))
-    if headless and arguments.given:
+    default = _default_permissions(agent, dials)
+    arguments = read_codex_arguments(codex_args, default)
+    if headless and codex_args:
         raise click.UsageError("--headless starts no TUI that could take Codex arguments")
+    if resume and not headless and arguments.command is None:
+        arguments = read_codex_arguments(("resume", thread_id or "--last", *codex_args), default)
     return Launch(
         codex=find_codex(environment.get("PATH", os.defpath)),
         arguments=arguments,

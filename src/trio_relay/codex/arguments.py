@@ -15,7 +15,10 @@ DEFAULT = permissions(Approval.OPEN)
 #: Where the TUI finds the app-server's token: the name of a variable of its environment.
 TOKEN_VARIABLE = "CODEX_RELAY_APP_SERVER_TOKEN"  # noqa: S105  # a name, no secret
 
-#: Commands of Codex that open no session in a terminal. Of the others, ``resume`` and ``fork`` do.
+#: Commands that open a session which exists. It keeps the permissions it had: for one on a remote server, Codex 0.169
+#: refuses others ("Permission overrides are not supported when resuming a remote task").
+_OF_A_SESSION = frozenset({"resume", "fork"})
+#: Commands of Codex that open no session in a terminal.
 _WITHOUT_SESSION = frozenset(
     {"a", "agents", "app-server", "apply", "archive", "cloud", "completion", "debug", "delete", "doctor", "e"}
     | {
@@ -39,7 +42,8 @@ _REFUSED = {
     "--worktree": "Codex does not take it for a remote session; make the worktree first and pass it with -C",
     "--no-daemon": "codex-relay never uses the shared daemon",
 }
-_TAKES_A_VALUE = {
+#: Flags followed by a value, and what the value chooses for us, if anything.
+_TAKES_A_VALUE: dict[str, str | None] = {
     "-C": "cwd",
     "--cd": "cwd",
     "-a": "approval_policy",
@@ -50,6 +54,13 @@ _TAKES_A_VALUE = {
     "--config": "config",
     "-p": "profile",
     "--profile": "profile",
+    "-m": None,
+    "--model": None,
+    "-i": None,
+    "--image": None,
+    "--enable": None,
+    "--disable": None,
+    "--local-provider": None,
 }
 _CONFIG = {"approval_policy": "approval_policy", "sandbox_mode": "sandbox"}
 _BYPASS = frozenset({"--yolo", "--dangerously-bypass-approvals-and-sandbox"})
@@ -59,8 +70,8 @@ _BYPASS = frozenset({"--yolo", "--dangerously-bypass-approvals-and-sandbox"})
 class CodexArguments:
     """The user's arguments for Codex and what they choose; None where they leave it open.
 
-    `default` are the permissions where the arguments choose none. `profile` says that a Codex profile is layered on
-    the configuration: it may hold permissions we cannot see, so none are filled in.
+    `default` are the permissions where the arguments choose none. None are filled in where they cannot be seen from
+    here: in a session that exists (`command` is ``resume`` or ``fork``), and where a Codex profile may hold some.
     """
 
     given: tuple[str, ...] = ()
@@ -68,12 +79,13 @@ class CodexArguments:
     approval_policy: str | None = None
     sandbox: str | None = None
     profile: str | None = None
+    command: str | None = None
     default: Permissions = DEFAULT
 
     @property
     def permissions(self) -> tuple[str | None, str | None]:
-        """Approval policy and sandbox of the session; None where a Codex profile decides."""
-        if self.profile is not None:
+        """Approval policy and sandbox of the session; None where something else decides."""
+        if self.profile is not None or self.command is not None:
             return self.approval_policy, self.sandbox
         return self.approval_policy or self.default.approval_policy, self.sandbox or self.default.sandbox
 
@@ -91,17 +103,19 @@ class CodexArguments:
 
 def read_codex_arguments(given: tuple[str, ...], default: Permissions = DEFAULT) -> CodexArguments:
     """Read what `given` chooses. Raises `Invalid` for what cannot work in a session joined to the relay."""
-    if given and given[0] in _WITHOUT_SESSION:
+    parts = list(_parts(given))
+    word = next((value for name, value in parts if not name), None)
+    if word in _WITHOUT_SESSION:
         raise Invalid(
-            f"`codex {given[0]}` opens no session that could be joined: run it without codex-relay",
+            f"`codex {word}` opens no session that could be joined: run it without codex-relay",
             code="no_session",
         )
     chosen: dict[str, str] = {}
-    for name, value in _flags(given):
+    for name, value in parts:
         if name in _REFUSED:
             raise Invalid(f"{name} cannot be used here: {_REFUSED[name]}", code="codex_argument")
         chosen |= _choice(name, value)
-    return CodexArguments(given, default=default, **chosen)
+    return CodexArguments(given, command=word if word in _OF_A_SESSION else None, default=default, **chosen)
 
 
 def _choice(name: str, value: str) -> dict[str, str]:
@@ -117,8 +131,8 @@ def _choice(name: str, value: str) -> dict[str, str]:
     return {} if field is None else {field: value}
 
 
-def _flags(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every flag with its value; an empty one for a flag that takes none, or whose value is missing."""
+def _parts(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every flag with its value, empty where there is none, and every word that is no flag, with an empty name."""
     rest = iter(given)
     for argument in rest:
         if argument == "--":
@@ -128,7 +142,7 @@ def _flags(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         elif argument.startswith("-"):
             name, equals, value = argument[:2], argument[2:], argument[2:].removeprefix("=")
         else:
-            continue
+            name, equals, value = "", "", argument
         if name in _TAKES_A_VALUE and not equals:
             value = next(rest, "")
         yield name, value

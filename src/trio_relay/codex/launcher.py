@@ -68,9 +68,13 @@ class Launch:
 
 @dataclass(slots=True)
 class Outcome:
-    """How it ended: the exit code, and what the person should know that could not be said on the TUI's terminal."""
+    """How it ended: the exit code, and what the person should know that could not be said on the TUI's terminal.
+
+    `thread_id` is the thread the person opened last.
+    """
 
     exit_code: int = 0
+    thread_id: str | None = None
     notices: list[str] = field(default_factory=list)
 
 
@@ -164,11 +168,12 @@ async def _join_first(
     plan: Launch, run: RunDirectory, url: str, threads: trio.MemoryReceiveChannel[str], outcome: Outcome
 ) -> None:
     """Have a sidecar join the first thread the person opens."""
-    thread_id = await threads.receive()
+    outcome.thread_id = thread_id = await threads.receive()
     log.info("the person's thread", thread=thread_id)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_keep_sidecar, plan, run, url, thread_id, outcome)
         async for another in threads:
+            outcome.thread_id = another
             log.info("the person opened another thread; the relay stays with the first", thread=another)
 
 
