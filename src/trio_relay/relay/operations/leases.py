@@ -10,6 +10,7 @@ from typing import Any
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import ClaimedMessage, ClaimRequest, Message
 from trio_relay.errors import Conflict, Invalid, LeaseLost
+from trio_relay.relay.operations import task_state
 from trio_relay.relay.operations.messages_read import message_row
 from trio_relay.relay.operations.tx import Row, Tx, agent_row, check_session, dump, message_fields, message_of
 from trio_relay.store.queries import queries
@@ -44,12 +45,15 @@ def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
         token=tx.new_token(),
         now=tx.now,
         expires_at=expires_at,
+        max_attempts=tx.policy.max_attempts,
     )
     if not won:
         if lease["state"] in ("done", "dead"):
             raise Conflict(f"message {message_id} is {lease['state']}", code="completed")
+        # Held; or lapsed for the last time, which housekeeping turns into a dead letter within a second.
         raise Conflict(f"message {message_id} is claimed by {lease['holder']!r}", code="claimed")
     tx.event("message.claimed", messageId=message_id, agentId=request.agent_id)
+    task_state.claimed(tx, message_id, request.agent_id)
     return _claimed(tx, message_id, key)
 
 
@@ -101,6 +105,7 @@ def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
     )
     if not done:
         raise _lost(message_id)
+    task_state.completed(tx, message_id, request.agent_id, request.result)
     queries.close_open_target(tx.connection, message_id=message_id)
     for row in list(queries.open_deliveries_to(tx.connection, message_id=message_id)):
         # The holder's own delivery is its program's to settle, unless it never reported on it at all.
@@ -108,6 +113,20 @@ def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
             _end(tx, message_id, row["agent_id"], Rung.SETTLED, {"completedBy": request.agent_id})
     tx.event("message.completed", messageId=message_id, agentId=request.agent_id)
     return message_of(message_row(tx, message_id))
+
+
+def close(tx: Tx, message_id: int) -> None:
+    """Nobody need do it any more, whoever holds it: the work was ended from outside. Every delivery is settled."""
+    queries.close_lease(tx.connection, key=f"message:{message_id}")
+    queries.close_open_target(tx.connection, message_id=message_id)
+    for row in list(queries.open_deliveries_to(tx.connection, message_id=message_id)):
+        _end(tx, message_id, row["agent_id"], Rung.SETTLED, {"reason": "closed"})
+    tx.event("message.completed", messageId=message_id, agentId=None)
+
+
+def take_back_message(tx: Tx, message_id: int) -> None:
+    """Take a message from whoever holds it, and offer it again."""
+    take_back(tx, _lease(tx, f"message:{message_id}"))
 
 
 def take_back_leases(tx: Tx, agent_id: str) -> None:
@@ -138,6 +157,7 @@ def redrive(tx: Tx, message_id: int) -> Message:
     if not dead and not revived:
         raise Conflict(f"message {message_id} is no dead letter", code="not_dead")
     if revived:
+        task_state.reopened(tx, message_id)
         queries.insert_open_target(
             tx.connection, target=row["target"], message_id=message_id, kind="claimable"
         )
@@ -159,7 +179,9 @@ def _open_again(tx: Tx, message_id: int, *, without: str | None) -> None:
             evidence = {"reason": "claimed too often without completion", "attempts": lease["attempts"]}
             _end(tx, message_id, row["agent_id"], Rung.DEAD, evidence)
         tx.event("message.dead", messageId=message_id)
+        task_state.gave_up(tx, message_id, lease["attempts"])
         return
+    task_state.reopened(tx, message_id)
     _reoffer(tx, message_id, without=without)
 
 

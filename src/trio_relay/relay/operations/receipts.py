@@ -50,7 +50,8 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     current = Rung(delivery["state"])
     if request.state is Rung.HANDED_OFF:
         _may_hand_off(tx, message, current)
-        if current is Rung.HANDED_OFF and delivery["attempts"] >= tx.policy.max_attempts:
+        waiting = current in (Rung.QUEUED, Rung.HANDED_OFF)
+        if waiting and delivery["attempts"] >= tx.policy.max_attempts:
             climb(
                 tx,
                 message_id,

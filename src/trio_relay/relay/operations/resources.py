@@ -10,6 +10,9 @@ from trio_relay.errors import Conflict, LeaseLost
 from trio_relay.relay.operations.tx import Row, Tx, check_session, dump
 from trio_relay.store.queries import queries
 
+#: A resource may be taken any number of times; only work handed out again and again is suspect.
+NO_LIMIT = 2**62
+
 
 def acquire(tx: Tx, request: LeaseRequest) -> Lease:
     """Take a resource; the present holder that asks again gets its own lease back, renewed.
@@ -46,6 +49,7 @@ def acquire(tx: Tx, request: LeaseRequest) -> Lease:
         token=tx.new_token(),
         now=tx.now,
         expires_at=expires_at,
+        max_attempts=NO_LIMIT,
     )
     if not won:
         raise Conflict(f"{key!r} is held", code="held")

@@ -6,12 +6,12 @@ INSERT INTO leases (key, state) VALUES (:key, 'open');
 -- One lease.
 SELECT * FROM leases WHERE key = :key;
 
--- name: claim_lease(key, holder, holder_epoch, token, now, expires_at)!
+-- name: claim_lease(key, holder, holder_epoch, token, now, expires_at, max_attempts)!
 -- Compare and swap: open, or held by a lease that has run out. The row count is the verdict.
 UPDATE leases
 SET state = 'held', holder = :holder, holder_epoch = :holder_epoch, token = :token, epoch = epoch + 1,
     attempts = attempts + 1, claimed_at = :now, expires_at = :expires_at
-WHERE key = :key AND (state = 'open' OR (state = 'held' AND expires_at <= :now));
+WHERE key = :key AND (state = 'open' OR (state = 'held' AND expires_at <= :now)) AND attempts < :max_attempts;
 
 -- name: renew_lease(key, holder, token, now, expires_at)!
 -- The holder keeps it, while it has not run out.
@@ -27,6 +27,10 @@ WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token;
 -- The holder is done, while its lease has not run out.
 UPDATE leases SET state = 'done', token = NULL, expires_at = NULL, result = :result
 WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
+
+-- name: close_lease(key)!
+-- The work was ended from outside, whoever holds it.
+UPDATE leases SET state = 'done', token = NULL, expires_at = NULL WHERE key = :key AND state <> 'done';
 
 -- name: kill_lease(key)!
 -- Handed out too often without completion: a dead letter.
