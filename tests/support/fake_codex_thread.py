@@ -53,6 +53,10 @@ class Turn:
 
     record: dict[str, Any]
     pending: list[Said]
+    begun: bool = False  # told; until then a steer finds it and an interrupt does not
+    entering: dict[str, Any] | None = (
+        None  # a user message told at item/started, and not yet at item/completed
+    )
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     request: trio.CancelScope | None = None  # the model request a steer may cut off
 
@@ -137,12 +141,13 @@ class FakeThread:
 
     def interrupt(self, expected: str) -> None:
         """turn/interrupt: the turn ends where it is, and what it has not consumed is lost."""
-        if self.turn is None:
+        if self.turn is None or not self.turn.begun:
             raise Refusal("no active turn to interrupt")
         if self.turn.id != expected:
             raise Refusal(f"expected active turn id {expected} but found {self.turn.id}")
         turn, self.turn = self.turn, None
         turn.scope.cancel()
+        self._entered(turn)
         aborted = "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>"
         self.rollout.history.append(_message("user", aborted))
         self._end(turn, "idle", "interrupted", None)
@@ -159,6 +164,8 @@ class FakeThread:
 
     async def _run(self, turn: Turn) -> None:
         with turn.scope:
+            await trio.sleep(self.lag)
+            turn.begun = True
             self._say_status("active")
             started = {**turn.record, "items": [], "itemsView": "notLoaded"}
             self.tell("turn/started", {"threadId": self.id, "turn": started})
@@ -174,8 +181,6 @@ class FakeThread:
     async def _converse(self, turn: Turn) -> Failure | None:
         """Ask the model until it has nothing more to do; the failure that ended the turn, if one did."""
         while True:
-            if turn.pending:
-                await trio.sleep(self.lag)
             while turn.pending:
                 await self._consume(turn, turn.pending.pop(0))
             with trio.CancelScope() as turn.request:
@@ -183,12 +188,14 @@ class FakeThread:
                 reply = await self._ask_model(turn)
             preempted, turn.request = turn.request.cancelled_caught, None
             if preempted:
+                await trio.sleep(self.lag)
                 continue
             match reply:
                 case Failure():
                     return reply
                 case ToolCall():
                     await self._use_tool(turn, reply)
+                    await trio.sleep(self.lag)
                 case Text():
                     if not turn.pending:
                         return None
@@ -201,10 +208,16 @@ class FakeThread:
         }
         if not self.before_0150:
             item["clientId"] = said.client_id
+        turn.entering = item
         self._item("item/started", turn, item)
-        await trio.sleep(self.lag / 4)  # told, and not yet safe from a kill
-        self.rollout.history.append(_message("user", said.text))
-        self._item("item/completed", turn, item)
+        await trio.sleep(self.lag / 4)  # safe from an interrupt, not yet from a kill
+        self._entered(turn)
+
+    def _entered(self, turn: Turn) -> None:
+        item, turn.entering = turn.entering, None
+        if item is not None:
+            self.rollout.history.append(_message("user", item["content"][0]["text"]))
+            self._item("item/completed", turn, item)
 
     async def _ask_model(self, turn: Turn) -> Text | ToolCall | Failure:
         metadata = {"thread_id": self.id, "turn_id": turn.id, "session_id": self.id}

@@ -231,7 +231,11 @@ class AppServer:
         return text_at(await self.call("turn/steer", params), "turnId")
 
     async def turn_interrupt(self, thread_id: str, turn_id: str) -> None:
-        """Stop the running turn, also within a tool call. Raises `NoActiveTurn` or `TurnMismatch`."""
+        """Stop the running turn, also within a tool call. Raises `NoActiveTurn` or `TurnMismatch`.
+
+        A turn just started cannot be interrupted until it is told (`TurnStarted`, about 20 ms after the answer of
+        `turn_start`), though it can be steered: it raises `NoActiveTurn` and goes on.
+        """
         await self.call("turn/interrupt", {"threadId": thread_id, "turnId": turn_id})
 
     # What the thread remembers
