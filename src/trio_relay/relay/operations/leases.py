@@ -5,6 +5,7 @@ token is new at every grant. A lease that lapses, is released, or whose holder l
 it guards is offered again to everyone it was offered to.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from trio_relay.core.model import Rung
@@ -12,7 +13,16 @@ from trio_relay.core.wire import ClaimedMessage, ClaimRequest, Message
 from trio_relay.errors import Conflict, Invalid, LeaseLost
 from trio_relay.relay.operations import task_state
 from trio_relay.relay.operations.messages_read import message_row
-from trio_relay.relay.operations.tx import Row, Tx, agent_row, check_session, dump, message_fields, message_of
+from trio_relay.relay.operations.tx import (
+    Row,
+    Tx,
+    agent_row,
+    check_session,
+    dump,
+    is_live,
+    message_fields,
+    message_of,
+)
 from trio_relay.store.queries import queries
 
 
@@ -21,13 +31,14 @@ def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
 
     Raises:
         Invalid: the message is not claimable (code ``not_claimable``).
-        Conflict: another agent holds it, or it is done (codes ``claimed``, ``completed``).
+        Conflict: another agent holds it, it is done, or it was withdrawn (``claimed``, ``completed``, ``withdrawn``).
 
     """
-    key, holder_epoch = _holder(tx, message_id, request)
+    claimant = _claimant(tx, message_id, request)
+    key = claimant.key
     expires_at = tx.now + (request.ttl_ms or tx.policy.claim_ttl)
     lease = _lease(tx, key)
-    if _is_holder(tx, lease, request, holder_epoch):
+    if _is_holder(tx, lease, request, claimant):
         queries.renew_lease(
             tx.connection,
             key=key,
@@ -37,11 +48,15 @@ def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
             expires_at=expires_at,
         )
         return _claimed(tx, message_id, key)
+    if claimant.withdrawn is not None:
+        raise Conflict(f"message {message_id} was withdrawn: {claimant.withdrawn}", code="withdrawn")
+    if _is_spent(tx, lease):
+        raise Conflict(f"message {message_id} has been handed out too often", code="completed")
     won = queries.claim_lease(
         tx.connection,
         key=key,
         holder=request.agent_id,
-        holder_epoch=holder_epoch,
+        holder_epoch=claimant.epoch,
         token=tx.new_token(),
         now=tx.now,
         expires_at=expires_at,
@@ -86,14 +101,14 @@ def release(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
 
     """
     key, token = _held(tx, message_id, request)
-    if not queries.release_lease(tx.connection, key=key, holder=request.agent_id, token=token):
+    if not queries.release_lease(tx.connection, key=key, holder=request.agent_id, token=token, now=tx.now):
         raise _lost(message_id)
     _open_again(tx, message_id, without=request.agent_id)
     return message_of(message_row(tx, message_id))
 
 
 def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
-    """The work is done: nobody can claim it any more, and the other recipients are settled.
+    """The work is done: nobody can claim it any more, and the other recipients are settled. Repeating it is safe.
 
     Raises:
         LeaseLost: the lease is no longer the caller's.
@@ -104,6 +119,8 @@ def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
         tx.connection, key=key, holder=request.agent_id, token=token, result=dump(request.result), now=tx.now
     )
     if not done:
+        if _has_completed(_lease(tx, key), request.agent_id, token):
+            return message_of(message_row(tx, message_id))
         raise _lost(message_id)
     task_state.completed(tx, message_id, request.agent_id, request.result)
     queries.close_open_target(tx.connection, message_id=message_id)
@@ -222,32 +239,53 @@ def _lease(tx: Tx, key: str) -> Row:
     return row
 
 
-def _holder(tx: Tx, message_id: int, request: ClaimRequest) -> tuple[str, int]:
+@dataclass(frozen=True, slots=True)
+class _Claimant:
+    """Who asks, and for what. `speaks`: the call may use what the agent already holds."""
+
+    key: str
+    epoch: int
+    speaks: bool
+    withdrawn: str | None
+
+
+def _claimant(tx: Tx, message_id: int, request: ClaimRequest) -> _Claimant:
     message = message_row(tx, message_id)
     if message["lease_key"] is None:
         raise Invalid(f"message {message_id} is not claimable", code="not_claimable")
     agent = agent_row(tx, request.agent_id)
-    check_session(agent, request)
-    return message["lease_key"], agent["epoch"]
+    speaks = check_session(agent, request) or not is_live(tx, agent)
+    return _Claimant(message["lease_key"], agent["epoch"], speaks, message["withdrawn"])
 
 
-def _is_holder(tx: Tx, lease: Row, request: ClaimRequest, holder_epoch: int) -> bool:
+def _is_holder(tx: Tx, lease: Row, request: ClaimRequest, claimant: _Claimant) -> bool:
     return bool(
-        lease["state"] == "held"
+        claimant.speaks
+        and lease["state"] == "held"
         and lease["holder"] == request.agent_id
-        and lease["holder_epoch"] == holder_epoch
+        and lease["holder_epoch"] == claimant.epoch
         and lease["expires_at"] > tx.now
     )
 
 
 def _held(tx: Tx, message_id: int, request: ClaimRequest) -> tuple[str, str]:
-    key, holder_epoch = _holder(tx, message_id, request)
-    lease = _lease(tx, key)
+    claimant = _claimant(tx, message_id, request)
     if request.lease_token is not None:
-        return key, request.lease_token
-    if not _is_holder(tx, lease, request, holder_epoch):
+        return claimant.key, request.lease_token
+    lease = _lease(tx, claimant.key)
+    if not _is_holder(tx, lease, request, claimant):
         raise _lost(message_id)
-    return key, lease["token"]
+    return claimant.key, lease["token"]
+
+
+def _is_spent(tx: Tx, lease: Row) -> bool:
+    """Whether a lease has run out for the last time; housekeeping will make it a dead letter in a moment."""
+    lapsed: bool = lease["state"] == "held" and lease["expires_at"] <= tx.now
+    return lapsed and lease["attempts"] >= tx.policy.max_attempts
+
+
+def _has_completed(lease: Row, agent_id: str, token: str) -> bool:
+    return bool(lease["state"] == "done" and lease["holder"] == agent_id and lease["token"] == token)
 
 
 def _lost(message_id: int) -> LeaseLost:

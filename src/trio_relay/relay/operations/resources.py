@@ -86,7 +86,9 @@ def release(tx: Tx, request: LeaseChange) -> Lease:
 
     """
     key = _checked(tx, request)
-    if not queries.release_lease(tx.connection, key=key, holder=request.holder, token=request.lease_token):
+    if not queries.release_lease(
+        tx.connection, key=key, holder=request.holder, token=request.lease_token, now=tx.now
+    ):
         raise LeaseLost(f"the lease on {key!r} is no longer yours")
     tx.event("lease.released", key=key, agentId=request.holder)
     return _lease(tx, key)

@@ -18,14 +18,14 @@ WHERE key = :key AND (state = 'open' OR (state = 'held' AND expires_at <= :now))
 UPDATE leases SET expires_at = :expires_at
 WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
 
--- name: release_lease(key, holder, token)!
--- The holder gives it back.
+-- name: release_lease(key, holder, token, now)!
+-- The holder gives it back, while it has not run out.
 UPDATE leases SET state = 'open', holder = NULL, holder_epoch = NULL, token = NULL, claimed_at = NULL, expires_at = NULL
-WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token;
+WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
 
 -- name: complete_lease(key, holder, token, result, now)!
--- The holder is done, while its lease has not run out.
-UPDATE leases SET state = 'done', token = NULL, expires_at = NULL, result = :result
+-- The holder is done, while its lease has not run out. The token stays, to know a repeated completion by.
+UPDATE leases SET state = 'done', expires_at = NULL, result = :result
 WHERE key = :key AND state = 'held' AND holder = :holder AND token = :token AND expires_at > :now;
 
 -- name: close_lease(key)!
