@@ -63,7 +63,7 @@ class Launch:
 
     def delays(self) -> Iterator[float]:
         """Pauses before each start of a process that keeps dying, seconds."""
-        return backoff(0.5, 30.0, self.chance)
+        return backoff(0.2, 30.0, self.chance)
 
 
 @dataclass(slots=True)
@@ -213,7 +213,8 @@ def _sidecar_environment(plan: Launch, run: RunDirectory, url: str, thread_id: s
     told = {
         "CODEX_APP_SERVER_URL": url,
         "CODEX_APP_SERVER_TOKEN_FILE": str(run.token_file),
-        "CODEX_THREAD_MODE": "start" if thread_id is None else "resume",
+        # auto: the first starts a thread, the one after a crash takes it up again (the state file is this run's own).
+        "CODEX_THREAD_MODE": "auto" if thread_id is None else "resume",
         "CODEX_THREAD_ID": thread_id,
         "AGENT_RELAY_CODEX_CWD": plan.arguments.cwd or plan.cwd,
         "AGENT_RELAY_CODEX_STATE_PATH": str(run.state_file),
