@@ -5,9 +5,11 @@ from quart_trio import QuartTrio
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web import access, metrics, problems
 from trio_relay.relay.web.agents import agents_blueprint
+from trio_relay.relay.web.docs import docs_blueprint
 from trio_relay.relay.web.events import events_blueprint
 from trio_relay.relay.web.messages import messages_blueprint
 from trio_relay.relay.web.metrics import metrics_blueprint
+from trio_relay.relay.web.openapi import openapi_blueprint
 from trio_relay.relay.web.rooms import rooms_blueprint
 from trio_relay.relay.web.system import system_blueprint
 from trio_relay.relay.web.tokens import tokens_blueprint
@@ -33,4 +35,6 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
         system_blueprint,
     ):
         app.register_blueprint(blueprint(service))
+    app.register_blueprint(openapi_blueprint(service, app))
+    app.register_blueprint(docs_blueprint(service, app))
     return app

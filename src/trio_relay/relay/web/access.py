@@ -17,8 +17,9 @@ from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.problems import problem_of
 from trio_relay.settings import ServerSettings
 
-#: Served to anyone: signs of life, the page that asks for the token, and tickets, which are a credential themselves.
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/api/join"})
+#: Served to anyone: signs of life, the page that asks for the token, what the API is, and tickets, which are a
+#: credential themselves.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/docs", "/openapi.json", "/api/join"})
 _CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Agent-Relay-Token",
@@ -36,7 +37,7 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
             check_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
             if request.method == "OPTIONS":
                 return Response(status=204)
-            if request.path not in _OPEN_PATHS:
+            if request.path not in OPEN_PATHS:
                 caller.set(await service.authenticate(token_of_request()))
         except RelayError as error:
             return problem_of(error)

@@ -62,6 +62,7 @@ def messages_blueprint(service: RelayService) -> Blueprint:
     @api(
         body=SendRequest,
         responses={201: SentMessage, 200: SentMessage},
+        headers=(IDEMPOTENCY_KEY,),
         scopes=(Scope.SEND,),
         actor="body.sender",
     )
