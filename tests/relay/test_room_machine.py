@@ -299,8 +299,8 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(grant=consumes(resource_grants))
     def give_a_resource_back(self, grant: tuple[str, str, str]) -> None:
         key, holder, token = grant
-        lease = self._lease(key)
-        is_mine = lease["state"] == "held" and lease["token"] == token
+        lease = self._valid_lease(key)
+        is_mine = lease is not None and lease["token"] == token
         try:
             self.room.do(resources.release, LeaseChange(key=key, holder=holder, lease_token=token))
         except LeaseLost:
