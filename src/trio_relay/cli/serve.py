@@ -19,7 +19,10 @@ from trio_relay.settings import AgentSettings, ServerSettings
 @click.command()
 @click.option("--host", help="Address to bind; default: HOST, else 127.0.0.1.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port to bind, 0 for a free one; default: PORT, else 4850."
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Port to bind, 0 for a free one; default: PORT, else 4850.",
 )
 @click.option(
     "--db",

@@ -1,0 +1,98 @@
+"""The parts of the reference pages that are made from the code: settings and commands.
+
+They stand in the pages between ``<!-- from the code: NAME -->`` and ``<!-- end -->``. A test holds the pages to the
+code; this writes them anew: ``PYTHONPATH=tests .venv/bin/python -m support.reference``.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from quart_trio import QuartTrio
+
+from trio_relay.cli.codex import codex_tools, start
+from trio_relay.cli.main import cli
+from trio_relay.settings import AGENT, SERVER, SIDECAR, Setting, milliseconds
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = (DOCS / "settings.md", DOCS / "cli.md")
+_PART = re.compile(r"(<!-- from the code: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """A page with its parts made anew."""
+    parts = {
+        "server": _settings(SERVER),
+        "agent": _settings(AGENT),
+        "sidecar": _settings(SIDECAR),
+        "trio-relay": _commands(cli, "trio-relay"),
+        "codex-relay": _commands(start, "codex-relay"),
+        "agent-relay-codex": _commands(codex_tools, "agent-relay-codex"),
+    }
+    return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]}\n{found[3]}", page)
+
+
+def _settings(table: tuple[Setting, ...]) -> str:
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for row in table:
+        older = "".join(f"; older: `{name}`" for name in row.older)
+        lines.append(f"| `{row.env}` | {_default(row)} | {_cell(row.help)}{older} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(row: Setting) -> str:
+    if row.default is None or row.default == ():
+        return ""
+    if row.parse is milliseconds:
+        return f"`{row.default * 1000:.0f}`"
+    return f"`{int(row.default)}`" if isinstance(row.default, bool) else f"`{row.default}`"
+
+
+def _commands(command: click.Command, path: str) -> str:
+    return "\n".join(_of_command(command, path))
+
+
+def _of_command(command: click.Command, path: str) -> Iterator[str]:
+    context = click.Context(command, info_name=path, max_content_width=10_000)
+    arguments = [one.make_metavar(context) for one in command.params if isinstance(one, click.Argument)]
+    yield f"## `{' '.join([path, *arguments])}`\n"
+    yield "\n\n".join(" ".join(block.split()) for block in (command.help or "").split("\n\n")) + "\n"
+    records = [
+        record
+        for one in command.params
+        if isinstance(one, click.Option) and (record := one.get_help_record(context))
+    ]
+    if records:
+        yield "\n".join(
+            ["| option | |", "|---|---|", *(f"| `{_cell(use)}` | {_cell(text)} |" for use, text in records)]
+        )
+        yield ""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            if inner is start:
+                yield f"## `{path} {name}`\n\nIs `codex-relay`.\n"
+            else:
+                yield from _of_command(inner, f"{path} {name}")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())
+
+
+def routes_of(app: QuartTrio) -> list[str]:
+    """Every route as docs/api.md writes it: ``GET /api/messages/:id``."""
+    found: set[str] = set()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<[^>]+>", ":id", rule.rule)
+        found.update(
+            f"{method} {path}" for method in (rule.methods or ()) if method not in {"HEAD", "OPTIONS"}
+        )
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
