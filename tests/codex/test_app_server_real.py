@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from support.check_app_server import CHECKS, Check, Rig, a_server_with_a_token_takes_no_other
+from support.check_codex_turns import a_turn_is_told_in_order_and_idle_comes_before_its_end
 from support.real_app_server import real_app_server
 
 pytestmark = pytest.mark.codex
@@ -22,3 +23,9 @@ async def test_the_real_app_server_with_a_token(tmp_path: Path) -> None:
     with trio.fail_after(60):
         async with real_app_server(tmp_path, token="right") as real:
             await a_server_with_a_token_takes_no_other(Rig(real, real.cwd, "right"))
+
+
+async def test_the_real_app_server_on_a_socket_file(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with real_app_server(tmp_path, url=f"unix://{tmp_path}/socket") as real:
+            await a_turn_is_told_in_order_and_idle_comes_before_its_end(Rig(real, real.cwd))

@@ -12,49 +12,34 @@ import trio
 
 from support.codex import codex_program
 from support.mock_model import MockModel, codex_home, mock_model
+from support.processes import until
 
-_ADDRESS = re.compile(rb"listening on: ws://127\.0\.0\.1:(\d+)\s")
+_ADDRESS = re.compile(rb"listening on: (ws://127\.0\.0\.1:\d+)\s")
 
 
 class RealAppServer:
     """A ``codex app-server`` process. Made by `real_app_server`."""
 
-    def __init__(
-        self, nursery: trio.Nursery, model: MockModel, home: Path, cwd: Path, token: str | None
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery, model: MockModel, home: Path, cwd: Path, url: str) -> None:
         self.model = model
         self.cwd = cwd
+        self.url = url
+        self.arguments: list[str] = []
         self._environment = codex_home(home, model, trusted=[cwd])
         self._nursery = nursery
-        self._port = 0
         self._gone = trio.Event()
-        self._arguments: list[str] = []
-        if token is not None:
-            file = home / "token"
-            file.write_text(token + "\n")
-            self._arguments = ["--ws-auth", "capability-token", "--ws-token-file", str(file)]
         self._process: trio.Process | None = None
 
     dial = None
 
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self._port}"
-
     async def start(self) -> None:
-        """Start, or start again on the same port once the last one has gone."""
+        """Start, or start again at the same address once the last one has gone."""
         if self._process is not None:
             await self._process.wait()
             await self._gone.wait()
-        command = [
-            codex_program(),
-            "app-server",
-            "--listen",
-            f"ws://127.0.0.1:{self._port}",
-            *self._arguments,
-        ]
+        self._gone = trio.Event()
         self._process = await trio.lowlevel.open_process(
-            command,
+            [codex_program(), "app-server", "--listen", self.url, *self.arguments],
             env=self._environment,
             cwd=self.cwd,
             stdin=subprocess.DEVNULL,
@@ -62,15 +47,12 @@ class RealAppServer:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        said = b""
         assert self._process.stderr is not None
-        while (address := _ADDRESS.search(said)) is None:
-            piece = await self._process.stderr.receive_some()
-            assert piece, f"the app-server ended: {said.decode()}"
-            said += piece
-        self._port = int(address[1])
-        self._gone = trio.Event()
+        if self.url.startswith("ws:"):
+            self.url = await _address(self._process.stderr)
         self._nursery.start_soon(self._swallow, self._process.stderr, self._gone)
+        if self.url.startswith("unix:"):  # there it does not say when it listens
+            await until(Path(self.url.removeprefix("unix://")).exists)
 
     async def _swallow(self, stderr: trio.abc.ReceiveStream, gone: trio.Event) -> None:
         """Read to the end, which comes when the native server, the last to hold the pipe, is gone."""
@@ -92,14 +74,29 @@ class RealAppServer:
         self._process.terminate()
 
 
+async def _address(stderr: trio.abc.ReceiveStream) -> str:
+    said = b""
+    while (address := _ADDRESS.search(said)) is None:
+        piece = await stderr.receive_some()
+        assert piece, f"the app-server ended: {said.decode()}"
+        said += piece
+    return address[1].decode()
+
+
 @asynccontextmanager
-async def real_app_server(path: Path, *, token: str | None = None) -> AsyncGenerator[RealAppServer]:
+async def real_app_server(
+    path: Path, *, token: str | None = None, url: str = "ws://127.0.0.1:0"
+) -> AsyncGenerator[RealAppServer]:
     """Run the real app-server for the time of the block, its home and working directory under `path`."""
     home, cwd = path / "home", path / "work"
     home.mkdir()
     cwd.mkdir()
     async with mock_model() as model, trio.open_nursery() as nursery:
-        real = RealAppServer(nursery, model, home, cwd, token)
+        real = RealAppServer(nursery, model, home, cwd, url)
+        if token is not None:
+            file = home / "token"
+            file.write_text(token + "\n")
+            real.arguments = ["--ws-auth", "capability-token", "--ws-token-file", str(file)]
         await real.start()
         try:
             yield real

@@ -36,6 +36,10 @@ def _bad_url() -> Invalid:
     )
 
 
+def _gone() -> ConnectionLost:
+    return ConnectionLost("the app-server went away during the handshake")
+
+
 class Wire(trio.abc.Stream):
     """A byte stream with two habits the WebSocket on it needs.
 
@@ -70,13 +74,18 @@ class Wire(trio.abc.Stream):
                 raise
             data = b""
         if not data and self.opening:
-            raise ConnectionLost("the app-server went away during the handshake")
+            raise _gone()
         self._acknowledge()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of `data`."""
-        await self._stream.send_all(data)
+        """Send all of `data`. Raises `ConnectionLost` where the peer has gone while `opening`."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            if not self.opening:
+                raise
+            raise _gone() from None
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until sending might not block."""
