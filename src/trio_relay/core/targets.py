@@ -7,6 +7,7 @@ selectors, spelled the same way, so that matching is equality.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from trio_relay.core.model import SYSTEM
 from trio_relay.errors import FieldError, Invalid
 
 BROADCAST = "broadcast"
@@ -64,10 +65,14 @@ def check_agent_id(agent_id: str) -> None:
     """Refuse an agent id that could not be addressed: `check_sender`, and it stands as one segment in a URL.
 
     Raises:
-        Invalid: it reads as a target or has a slash in it.
+        Invalid: it reads as a target, is the relay's own name or has a slash in it.
 
     """
     check_sender(agent_id, path="id")
+    if agent_id == SYSTEM:
+        raise Invalid(
+            "this name is the relay's own", fields=(FieldError("id", f"expected an id other than {SYSTEM}"),)
+        )
     if "/" in agent_id or agent_id in {".", ".."}:
         raise Invalid(
             "an agent id stands in URLs: it must be one path segment",

@@ -21,7 +21,7 @@ from trio_relay.relay.credentials import Credentials, caller
 from trio_relay.relay.events import EventFeed
 from trio_relay.relay.hub import Hub
 from trio_relay.relay.metrics import RelayMetrics
-from trio_relay.relay.operations import event_log, measure, messages_read, tokens, upkeep
+from trio_relay.relay.operations import event_log, measure, messages_read, pairs, tasks, tokens, upkeep
 from trio_relay.relay.operations.tx import Policy, Tx
 from trio_relay.settings import ServerSettings
 from trio_relay.store import SqliteStore
@@ -72,7 +72,6 @@ class RelayService:
             RelayError: what the operation refuses; nothing was changed.
 
         """
-
         principal = caller.get()  # here: the operation itself runs in the writer's context
 
         def run(connection: Any) -> tuple[T, Tx]:
@@ -168,6 +167,7 @@ class RelayService:
             lambda: self.write(upkeep.expire_leases),
             lambda: self.write(upkeep.prune_offline, older_than=offline_prune),
             lambda: self.write(upkeep.forget_old_messages, older_than=retention),
+            lambda: self.write(tasks.forget_ended, older_than=retention, limit=upkeep.BATCH),
         ]
         for each in rounds:
             while await each() == upkeep.BATCH:
@@ -176,12 +176,14 @@ class RelayService:
         while await self.write(event_log.trim, older_than=log_age, keep=log_size) == event_log.TRIM_BATCH:
             pass
         await self.write(upkeep.forget_idempotency_keys)
+        await self.write(pairs.forget_over, older_than=retention)
         await self.write(tokens.drop_dead)
 
     async def expire(self) -> None:
-        """End what has run out: leases, so that dead work is claimable again soon, and messages past their time."""
+        """End what has run out: leases, so that dead work is claimable again soon, messages and invitations."""
         await self.write(upkeep.expire_leases)
         await self.write(upkeep.expire_messages)
+        await self.write(pairs.expire_invites)
 
     def _committed(self, tx: Tx) -> None:
         self.hub.ring(tx.wake)

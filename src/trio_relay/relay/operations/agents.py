@@ -21,6 +21,7 @@ from trio_relay.core.wire import (
 )
 from trio_relay.errors import FieldError, Invalid
 from trio_relay.relay.operations.leases import take_back_leases
+from trio_relay.relay.operations.pair_state import leave_pair
 from trio_relay.relay.operations.tx import (
     Row,
     Tx,
@@ -116,6 +117,7 @@ def set_status(tx: Tx, agent_id: str, change: StatusChange) -> Agent:
     if change.status is AgentStatus.OFFLINE:
         queries.set_agent_ready(tx.connection, id=agent_id, ready=0, reason="offline", now=tx.now)
         take_back_leases(tx, agent_id)
+        leave_pair(tx, agent_id, f"{agent_id} went offline")
     agent = agent_of(agent_row(tx, agent_id))
     if row["status"] == AgentStatus.OFFLINE:
         offer_waiting(tx, agent)
@@ -194,6 +196,7 @@ def remove_agent(tx: Tx, agent_id: str) -> None:
     """The agent leaves for good: what it holds is given back, what waits for it ends as dead, with the reason."""
     agent_row(tx, agent_id)
     take_back_leases(tx, agent_id)
+    leave_pair(tx, agent_id, f"{agent_id} was removed")
     for row in list(queries.open_deliveries_of(tx.connection, agent_id=agent_id)):
         queries.climb(
             tx.connection,

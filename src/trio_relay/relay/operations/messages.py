@@ -6,17 +6,20 @@ target nobody matches is parked for the first who does; an open claimable is off
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from trio_relay.core.channels import wants
 from trio_relay.core.loops import MAX_PATH
-from trio_relay.core.model import SILENT_TYPES, AgentStatus, Authority, Delivery, Rung, Verdict
+from trio_relay.core.model import SILENT_TYPES, SYSTEM, AgentStatus, Authority, Delivery, Rung, Verdict
 from trio_relay.core.targets import Target, check_sender, parse_target
 from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
 from trio_relay.core.wire_rooms import ParkedThread
-from trio_relay.errors import Conflict, FieldError, Invalid, NotFound
+from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, Refused
 from trio_relay.relay.operations.freshness import collapse, supersede
 from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.pair_state import paired_meta
 from trio_relay.relay.operations.receipts import end, link_reply
+from trio_relay.relay.operations.task_state import message_gone
 from trio_relay.relay.operations.threads import take_held, why_parked
 from trio_relay.relay.operations.tx import (
     Row,
@@ -35,15 +38,24 @@ from trio_relay.store.queries import queries
 IDEMPOTENCY_WINDOW = 24 * 3600 * 1000
 
 
-def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
+def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentMessage, bool]:
     """Accept a message; answer it and whether it is new (False: the idempotency key was known).
+
+    Only the relay itself (`by_relay`) speaks as ``system``. What is said to ``system`` is kept and wakes nobody.
 
     Raises:
         Invalid: a field cannot be meant.
         NotFound: the recipient or the message answered is unknown (``unknown_recipient``, ``unknown_reply_to``).
         Conflict: the idempotency key was used for other content (``idempotency_conflict``).
+        Refused: the sender is not the caller's to use (``reserved_sender``, ``not_a_member`` of the pair it names).
 
     """
+    if request.sender == SYSTEM and not by_relay:
+        raise Refused(
+            "only the relay speaks as system",
+            code="reserved_sender",
+            fields=(FieldError("from", "expected another sender than system"),),
+        )
     target = parse_target(request.to)
     check_sender(request.sender)
     _check_meta(request)
@@ -54,7 +66,7 @@ def send(tx: Tx, request: SendRequest) -> tuple[SentMessage, bool]:
     recipients = _resolve(tx, request, target)
     parent = _parent(tx, request)
     place = _place(tx, request, parent)
-    message_id = _insert(tx, request, target, place)
+    message_id = _insert(tx, request, target, place, paired_meta(tx, request, parent))
     if request.supersedes is not None:
         supersede(tx, request.supersedes, request.sender, message_id)
     tx.event(
@@ -105,7 +117,7 @@ def _place(tx: Tx, request: SendRequest, parent: Row | None) -> _Place:
     return _Place(parent["thread_id"], parent["hop"] + 1, path, by_person)
 
 
-def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place) -> int:
+def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place, meta: dict[str, Any]) -> int:
     message_id: int = queries.insert_message(
         tx.connection,
         sender=request.sender,
@@ -119,7 +131,7 @@ def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place) -> int:
         path=dump(place.path),
         claimable=int(request.claimable),
         type=request.type or "message",
-        meta=dump(request.meta),
+        meta=dump(meta),
         authority=tx.principal.authority,
         expires_at=None if request.ttl_ms is None else tx.now + request.ttl_ms,
         supersedes=request.supersedes,
@@ -154,9 +166,10 @@ def _deliver(tx: Tx, message: Row, recipients: list[Row]) -> None:
             collapse(tx, row["id"], message["sender"], message["collapse_key"], message["id"])
         if message["type"] not in SILENT_TYPES:
             tx.wake.add(row["id"])
-    if not recipients:
+    unmatched = not recipients and message["target"] != SYSTEM
+    if unmatched:
         tx.tally["send", "parked"] += 1
-    if message["claimable"] or not recipients:
+    if message["claimable"] or unmatched:
         kind = "claimable" if message["claimable"] else "parked"
         queries.insert_open_target(
             tx.connection, target=message["target"], message_id=message["id"], kind=kind
@@ -195,6 +208,7 @@ def delete(tx: Tx, message_id: int) -> None:
 
 def forget(tx: Tx, row: Row) -> None:
     """Drop a message's row, its lease and everything that hangs on it."""
+    message_gone(tx, row["id"])
     queries.delete_message(tx.connection, id=row["id"])
     if row["lease_key"] is not None:
         queries.delete_lease(tx.connection, key=row["lease_key"])
@@ -233,7 +247,7 @@ def _resolve(tx: Tx, request: SendRequest, target: Target) -> list[Row]:
                 fields=(FieldError("to", "expected somebody other than the sender"),),
             )
         found = _matching(tx, target, request.sender, request.channel)
-        if found or request.allow_unknown:
+        if found or request.allow_unknown or target.text == SYSTEM:
             return found
         raise NotFound(
             f"no agent {target.text!r} is registered (allowUnknown parks the message for it)",

@@ -5,6 +5,7 @@ from trio_relay.relay.operations.agents import remove_agent
 from trio_relay.relay.operations.freshness import expire
 from trio_relay.relay.operations.leases import take_back, take_back_leases
 from trio_relay.relay.operations.messages import IDEMPOTENCY_WINDOW, forget
+from trio_relay.relay.operations.pair_state import leave_pair
 from trio_relay.relay.operations.tx import Tx
 from trio_relay.store.queries import queries
 
@@ -18,6 +19,7 @@ def silence_stale(tx: Tx) -> int:
     for row in rows:
         queries.silence_agent(tx.connection, id=row["id"], now=tx.now)
         take_back_leases(tx, row["id"])
+        leave_pair(tx, row["id"], f"{row['id']} was not heard from")
         tx.event("agent.status", agentId=row["id"], status="offline")
     return len(rows)
 
