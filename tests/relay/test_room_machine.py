@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 
 from support.sync_room import SyncRoom
 from trio_relay.core.access import Principal, Scope
-from trio_relay.core.ladder import FINAL
+from trio_relay.core.ladder import FINAL, REPORTABLE
+from trio_relay.core.leases import collide
 from trio_relay.core.loops import Limits
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import (
@@ -179,7 +180,7 @@ class RoomMachine(RuleBasedStateMachine):
         self.accepted.add(found.id)
         return found.id if new else multiple()
 
-    @rule(agent=agent_ids, rung=st.sampled_from(sorted(receipts.REPORTABLE)), message=st.one_of(sent, work))
+    @rule(agent=agent_ids, rung=st.sampled_from(sorted(REPORTABLE)), message=st.one_of(sent, work))
     def report(self, agent: str, rung: Rung, message: int) -> None:
         request = ReceiptReport(agent_id=agent, state=rung, **_fields(self.sessions.get(agent)))
         try:
@@ -381,7 +382,7 @@ class RoomMachine(RuleBasedStateMachine):
         for one in valid:
             for other in valid:
                 if one["holder"] != other["holder"]:
-                    assert not resources.collide(one["key"], other["key"])
+                    assert not collide(one["key"], other["key"])
 
     @invariant()
     def g5_order_per_recipient_and_thread(self) -> None:
