@@ -47,7 +47,7 @@ install_into() {
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$directory/bin/python" "$@"
     else
-        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "$@"
+        "$directory/bin/python" -m pip install -qq --disable-pip-version-check --no-input "$@"
     fi
 }
 
