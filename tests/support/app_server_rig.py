@@ -10,6 +10,7 @@ import trio
 import trio_websocket
 
 from support.mock_model import MockModel, Reply, Text, ToolCall, shell
+from support.processes import until
 from trio_relay.codex.app_server import AppServer, open_app_server
 from trio_relay.codex.dial import Dial, dial_url
 from trio_relay.codex.protocol import (
@@ -127,11 +128,24 @@ class Rig:
             yield watch
             nursery.cancel_scope.cancel()
 
-    def gate(self) -> tuple[ToolCall, Callable[[], None]]:
-        """Make a tool call that lasts until the function beside it is called."""
+    def gate(self) -> "Gate":
         self._gates += 1
-        gate = self.cwd / f"gate{self._gates}"
-        return shell(f"until [ -e {gate} ]; do sleep 0.05; done"), gate.touch
+        return Gate(self.cwd / f"gate{self._gates}")
+
+
+class Gate:
+    """A tool call that lasts until `open`; `reached` waits until it runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begun = path.with_suffix(".begun")
+        self.call: ToolCall = shell(f"touch {self._begun}; until [ -e {path} ]; do sleep 0.05; done")
+
+    async def reached(self) -> None:
+        await until(self._begun.exists)
+
+    def open(self) -> None:
+        self._path.touch()
 
 
 def held() -> tuple[Text, trio.Event]:

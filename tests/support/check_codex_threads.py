@@ -31,12 +31,12 @@ async def a_fresh_thread_cannot_be_resumed_until_something_is_injected(rig: Rig)
 
 
 async def a_kill_keeps_what_was_told_and_loses_what_was_pending(rig: Rig) -> None:
-    call, _ = rig.gate()
-    rig.model.script = tool_then(call, Text("never said"))
+    gate = rig.gate()
+    rig.model.script = tool_then(gate.call, Text("never said"))
     async with rig.thread() as (server, thread_id, watch):
         turn_id = await server.turn_start(thread_id, "work", "relay:1")
         await watch.seen("relay:1")
-        await rig.model.seen()
+        await gate.reached()
         await server.turn_steer(thread_id, turn_id, "pending", "relay:2")
         await rig.server.kill()
         async for _ in server.notifications:
@@ -85,12 +85,12 @@ async def a_thread_without_a_turn_dies_with_its_server(rig: Rig) -> None:
 
 
 async def a_draining_server_ends_its_turns_and_takes_no_more(rig: Rig) -> None:
-    call, open_gate = rig.gate()
-    rig.model.script = tool_then(call, Text("done"))
+    gate = rig.gate()
+    rig.model.script = tool_then(gate.call, Text("done"))
     async with rig.thread() as (server, thread_id, watch):
         turn_id = await server.turn_start(thread_id, "work", "relay:1")
         await watch.seen("relay:1")
-        await rig.model.seen()
+        await gate.reached()
         rig.server.drain()
         while True:  # the signal takes its time
             try:
@@ -108,7 +108,7 @@ async def a_draining_server_ends_its_turns_and_takes_no_more(rig: Rig) -> None:
                 await refused_call
             assert answer.value.draining
         assert [m.client_id for m in await server.user_messages(thread_id)] == ["relay:1"]
-        open_gate()
+        gate.open()
         with pytest.raises(AssertionError, match="1006"):
             await watch.until(lambda: False)  # whether the end of the turn is still told is a matter of luck
     await rig.server.start()

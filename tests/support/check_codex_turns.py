@@ -97,40 +97,40 @@ async def a_steer_cuts_a_reply_off(rig: Rig) -> None:
 
 
 async def a_steer_waits_for_a_tool_and_is_invisible_until_then(rig: Rig) -> None:
-    call, open_gate = rig.gate()
-    rig.model.script = tool_then(call, Text("done"))
+    gate = rig.gate()
+    rig.model.script = tool_then(gate.call, Text("done"))
     async with rig.thread() as (server, thread_id, watch):
         turn_id = await server.turn_start(thread_id, "work", "relay:1")
         await watch.seen("relay:1")
-        await rig.model.seen(lambda request: request.thread_id == thread_id)
+        await gate.reached()
         await server.turn_steer(thread_id, turn_id, "more", "relay:2")
         assert [m.client_id for m in await server.user_messages(thread_id)] == ["relay:1"]
-        open_gate()
+        gate.open()
         await watch.ended(turn_id)
         assert watch.client_ids == ["relay:1", "relay:2"]
         assert rig.model.requests[-1].contains("more")
 
 
 async def a_steer_outlives_the_client_that_sent_it(rig: Rig) -> None:
-    call, open_gate = rig.gate()
-    rig.model.script = tool_then(call, Text("done"))
+    gate = rig.gate()
+    rig.model.script = tool_then(gate.call, Text("done"))
     async with rig.thread() as (server, thread_id, watch):
         turn_id = await server.turn_start(thread_id, "work", "relay:1")
         await watch.seen("relay:1")
         async with rig.connect() as dying:
             await dying.turn_steer(thread_id, turn_id, "my last word", "relay:2")
-        open_gate()
+        gate.open()
         await watch.ended(turn_id)
         assert watch.client_ids == ["relay:1", "relay:2"]
 
 
 async def an_interrupt_loses_an_accepted_steer(rig: Rig) -> None:
-    call, _ = rig.gate()
-    rig.model.script = tool_then(call, Text("never said"))
+    gate = rig.gate()
+    rig.model.script = tool_then(gate.call, Text("never said"))
     async with rig.thread() as (server, thread_id, watch):
         turn_id = await server.turn_start(thread_id, "work", "relay:1")
         await watch.seen("relay:1")
-        await rig.model.seen()
+        await gate.reached()
         await server.turn_steer(thread_id, turn_id, "lost words", "relay:2")
         await server.turn_start(thread_id, "lost as well", "relay:3")
         await server.turn_interrupt(thread_id, turn_id)

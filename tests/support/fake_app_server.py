@@ -23,6 +23,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -188,15 +189,16 @@ class FakeAppServer:
         client.send(answer)
 
 
-_WAIT_FOR_FILE = re.compile(r"until \[ -e (\S+) \]; do sleep ([0-9.]+); done")
+_WAIT_FOR_FILE = re.compile(r"touch (\S+); until \[ -e (\S+) \]; do sleep ([0-9.]+); done")
 
 
 async def _shell(arguments: dict[str, Any]) -> str:
     """Play the two commands tests need: ``sleep SECONDS``, and waiting for a file."""
     command = str(arguments["cmd"])
     if waiting := _WAIT_FOR_FILE.fullmatch(command):
-        while not os.path.exists(waiting[1]):  # noqa: PTH110  # no thread hop: virtual time would not wait for it
-            await trio.sleep(float(waiting[2]))
+        Path(waiting[1]).touch()
+        while not Path(waiting[2]).exists():
+            await trio.sleep(float(waiting[3]))
     elif command.startswith("sleep "):
         await trio.sleep(float(command.removeprefix("sleep ")))
     return "Process exited with code 0\n"
