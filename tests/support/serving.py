@@ -96,6 +96,8 @@ class Served:
     stop: trio.Event
     ended: trio.Event = field(default_factory=trio.Event)
     ended_at: float = 0.0
+    #: Requests and WebSockets the app is busy with.
+    open_requests: int = 0
 
 
 @asynccontextmanager
@@ -107,13 +109,23 @@ async def serving(
     **limits: Any,
 ) -> AsyncIterator[Served]:
     """Serve `app` (default: `make_app`) on a free port; `limits` are fields of `ServingConfig`."""
-    stopping = stopping or trio.Event()
+    stopping = trio.Event() if stopping is None else stopping
     config = ServingConfig(**{"port": 0, **limits})
     served = Served("", trio.Event())
 
+    inner = app or make_app(stopping)
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        counts = scope["type"] != "lifespan"
+        served.open_requests += counts
+        try:
+            await inner(scope, receive, send)
+        finally:
+            served.open_requests -= counts
+
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
         await serve_app(
-            app or make_app(stopping),
+            counted,
             config,
             stop=served.stop,
             on_stop=on_stop or stopping.set,

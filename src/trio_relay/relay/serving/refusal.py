@@ -55,7 +55,7 @@ AMBIGUOUS_LENGTH = Refusal(
     400, "ambiguous_length", "the headers contradict each other about the length of the body"
 )
 BAD_HOST = Refusal(400, "bad_host", "the Host header must be one host name or address, with an optional port")
-BAD_TARGET = Refusal(400, "bad_target", "the request target must be an ASCII path that starts with /")
+BAD_TARGET = Refusal(400, "bad_target", "the request target must be a path that starts with /")
 BAD_HANDSHAKE = Refusal(400, "bad_websocket_handshake", "the WebSocket handshake is not one of RFC 6455")
 REJECTED_HANDSHAKE = Refusal(403, "websocket_rejected", "the WebSocket was not accepted")
 TOO_SLOW = Refusal(408, "request_timeout", "the request head did not arrive in time")

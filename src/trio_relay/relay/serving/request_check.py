@@ -1,7 +1,7 @@
 """Which request heads are refused before an app sees them. Pure: an ``h11.Request`` in, a verdict out.
 
-h11 checks the grammar of RFC 9112 line by line. Left to check is what spans headers, or what is legal on the wire but
-not for hypercorn, which decodes paths and the WebSocket headers as ASCII and fails on anything else.
+h11 checks the grammar of RFC 9112 line by line. Left to check is what spans headers, and what is legal on the wire but
+not for hypercorn, which decodes the WebSocket headers as ASCII, or for Quart, which takes a path's slash for granted.
 """
 
 import re
@@ -66,7 +66,7 @@ def _is_tunnel(request: h11.Request) -> bool:
 def _has_bad_target(request: h11.Request) -> bool:
     if request.method == b"OPTIONS" and request.target == b"*":
         return False
-    return not (request.target.startswith(b"/") and request.target.isascii())
+    return not request.target.startswith(b"/")
 
 
 def _has_ambiguous_length(request: h11.Request) -> bool:

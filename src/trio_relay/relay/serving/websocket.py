@@ -21,6 +21,7 @@ class RelayWSStream(WSStream):
     #: When the peer was last heard, and whether something of it is just being handed to the app.
     _heard_at = 0.0
     _feeding = False
+    _pinging: trio.CancelScope | None = None
 
     async def handle(self, event: Event) -> None:
         """Take what the peer sent. Data before our 101 ends the connection with 400.
@@ -33,6 +34,8 @@ class RelayWSStream(WSStream):
         elif isinstance(event, Body | Data) and not self.closed and not self.handshake.accepted:
             await self._refuse_early_data()
             return
+        elif isinstance(event, StreamClosed) and self._pinging is not None:
+            self._pinging.cancel()
         self._feeding = True
         try:
             await super().handle(event)
@@ -108,9 +111,10 @@ class RelayWSStream(WSStream):
         """
         interval = self.config.websocket_ping_interval
         assert interval is not None
-        while not self.closed:
-            if not self._feeding and trio.current_time() - self._heard_at > 2 * interval:
-                await self.send(StreamClosed(self.stream_id))
-                return
-            await self._send_wsproto_event(Ping())
-            await trio.sleep(interval)
+        with trio.CancelScope() as self._pinging:
+            while not self.closed:
+                if not self._feeding and trio.current_time() - self._heard_at > 2 * interval:
+                    await self.send(StreamClosed(self.stream_id))
+                    return
+                await self._send_wsproto_event(Ping())
+                await trio.sleep(interval)
