@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import settings
 from trio.abc import Clock, Instrument
 from trio.testing import MockClock
 
 from support.relay import Room, open_room
+
+# How long an example takes says nothing: other work shares the machine.
+settings.register_profile("trio-relay", deadline=None)
+settings.load_profile("trio-relay")
 
 
 @pytest.fixture

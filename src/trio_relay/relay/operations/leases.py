@@ -179,9 +179,7 @@ def redrive(tx: Tx, message_id: int) -> Message:
             tx.connection, target=row["target"], message_id=message_id, kind="claimable"
         )
     for agent_id in dead:
-        queries.drop_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
-        queries.reoffer_inbox(tx.connection, agent_id=agent_id, message_id=message_id, attempts=0, now=tx.now)
-        tx.wake.add(agent_id)
+        _queue_again(tx, message_id, agent_id, attempts=0)
     tx.event("message.redriven", messageId=message_id)
     return message_of(message_row(tx, message_id))
 
@@ -210,12 +208,25 @@ def _reoffer(tx: Tx, message_id: int, *, without: str | None) -> None:
         if row["state"] in (Rung.QUEUED, Rung.HANDED_OFF)
     ]
     for row in [row for row in rows if row["agent_id"] != without] or rows:
-        agent_id = row["agent_id"]
-        queries.drop_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
-        queries.reoffer_inbox(
-            tx.connection, agent_id=agent_id, message_id=message_id, attempts=row["attempts"], now=tx.now
-        )
-        tx.wake.add(agent_id)
+        _queue_again(tx, message_id, row["agent_id"], attempts=row["attempts"])
+
+
+def _queue_again(tx: Tx, message_id: int, agent_id: str, *, attempts: int) -> None:
+    """Let a delivery arrive once more, with a new arrival number; that it was queued before stays on record."""
+    before: Row = queries.get_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
+    queries.insert_receipt(
+        tx.connection,
+        message_id=message_id,
+        agent_id=agent_id,
+        state=Rung.QUEUED,
+        now=before["queued_at"],
+        evidence=dump({"inboxSeq": before["seq"]}),
+    )
+    queries.drop_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
+    queries.reoffer_inbox(
+        tx.connection, agent_id=agent_id, message_id=message_id, attempts=attempts, now=tx.now
+    )
+    tx.wake.add(agent_id)
 
 
 def _end(tx: Tx, message_id: int, agent_id: str, ending: Rung, evidence: dict[str, Any]) -> None:

@@ -129,9 +129,10 @@ def _receipt_of(tx: Tx, message_id: int, agent_id: str) -> Receipt:
     ]
     steps += [
         ReceiptStep(state=Rung(row["state"]), at=row["at"], evidence=from_json(row["evidence"]))
-        for row in queries.receipts_of(tx.connection, message_id=message_id)
-        if row["agent_id"] == agent_id
+        for row in queries.receipts_of(tx.connection, message_id=message_id, agent_id=agent_id)
     ]
+    # A delivery that was offered again is queued later than rungs it reached before.
+    steps.sort(key=lambda each: each.at)
     return Receipt(
         agent_id=agent_id, state=Rung(delivery["state"]), attempts=delivery["attempts"], steps=steps
     )

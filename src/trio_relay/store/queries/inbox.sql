@@ -62,9 +62,9 @@ UPDATE inbox SET read_at = coalesce(read_at, :now) WHERE message_id = :message_i
 -- One rung, when it was reached and what proves it.
 INSERT INTO receipts (message_id, agent_id, state, at, evidence) VALUES (:message_id, :agent_id, :state, :now, :evidence);
 
--- name: receipts_of(message_id)
--- Every reported rung of a message, in order.
-SELECT agent_id, state, at, evidence FROM receipts WHERE message_id = :message_id ORDER BY id;
+-- name: receipts_of(message_id, agent_id)
+-- Every rung written down of one delivery, in order.
+SELECT state, at, evidence FROM receipts WHERE message_id = :message_id AND agent_id = :agent_id ORDER BY id;
 
 -- name: open_deliveries_of(agent_id)
 -- What an agent that leaves has not finished.
