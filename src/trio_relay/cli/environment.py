@@ -4,11 +4,13 @@ import getpass
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from trio_relay.cli.credentials import known_token
 from trio_relay.errors import Invalid
 from trio_relay.settings import (
     AGENT,
@@ -32,7 +34,10 @@ def server_settings(*, token_file: Path | None = None, **given: Any) -> ServerSe
 
 def agent_settings(**given: Any) -> AgentSettings:
     """Read who is calling and which relay; `given` values that are not None win over the environment."""
-    return AgentSettings(**(_values(AGENT, os.environ) | _said(given)))
+    settings = AgentSettings(**(_values(AGENT, os.environ) | _said(given)))
+    return (
+        settings if settings.token is not None else replace(settings, token=known_token(settings.relay_url))
+    )
 
 
 def sidecar_settings(**given: Any) -> SidecarSettings:

@@ -6,7 +6,7 @@ broadcasts out of a box that may never be opened.
 
 from trio_relay.cli.environment import own_agent_id
 from trio_relay.client.http import RelayClient
-from trio_relay.core.model import AgentStatus
+from trio_relay.core.model import MAILBOX_RIG, AgentStatus
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.errors import NotFound
 
@@ -17,6 +17,6 @@ async def open_mailbox(relay: RelayClient, agent_id: str | None) -> str:
     try:
         await relay.agent(wanted)
     except NotFound:
-        registration = AgentRegistration(id=wanted, rig="cli", status=AgentStatus.OFFLINE, ready=False)
+        registration = AgentRegistration(id=wanted, rig=MAILBOX_RIG, status=AgentStatus.OFFLINE, ready=False)
         await relay.register(registration)
     return wanted

@@ -25,6 +25,11 @@ COMMANDS = {
     "inbox": Entry("inbox", "Show what has arrived."),
     "agents": Entry("agents", "List who is there."),
     "status": Entry("status", "Show how the relay is doing."),
+    "explain": Entry("explain", "Tell what happened to a message, and why not yet."),
+    "prove": Entry("explain", "Prove the way between two agents with a canary."),
+    "tokens": Entry("access", "Mint, list and revoke tokens."),
+    "invite": Entry("access", "Invite another machine."),
+    "join": Entry("access", "Join a relay with a ticket."),
     "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
     "version": Entry("version", "Print the version."),
 }

@@ -102,11 +102,11 @@ class RelayClient:
 
     async def register(self, registration: AgentRegistration) -> Agent:
         """Register an agent, or register it again; the answer carries the epoch."""
-        return await self._call("POST", "/api/agents", Agent, body=registration)
+        return await self.call("POST", "/api/agents", Agent, body=registration)
 
     async def heartbeat(self, agent_id: str, session: SessionFields | None = None) -> Agent:
         """Say that the agent lives."""
-        return await self._call(
+        return await self.call(
             "POST", f"{_agent(agent_id)}/heartbeat", Agent, body=session or SessionFields()
         )
 
@@ -115,18 +115,18 @@ class RelayClient:
     ) -> Agent:
         """Say what the agent is doing."""
         body = StatusChange(status=status, **_fields(session))
-        return await self._call("PATCH", f"{_agent(agent_id)}/status", Agent, body=body)
+        return await self.call("PATCH", f"{_agent(agent_id)}/status", Agent, body=body)
 
     async def set_ready(
         self, agent_id: str, ready: bool, session: SessionFields | None = None, reason: str | None = None
     ) -> Agent:
         """Say whether the agent can take messages, and if not, why."""
         body = ReadyChange(ready=ready, reason=reason, **_fields(session))
-        return await self._call("PATCH", f"{_agent(agent_id)}/ready", Agent, body=body)
+        return await self.call("PATCH", f"{_agent(agent_id)}/ready", Agent, body=body)
 
     async def set_label(self, agent_id: str, label: str | None) -> Agent:
         """Set the agent's label; None clears it."""
-        return await self._call("PATCH", f"{_agent(agent_id)}/label", Agent, body=LabelChange(label=label))
+        return await self.call("PATCH", f"{_agent(agent_id)}/label", Agent, body=LabelChange(label=label))
 
     async def set_tags(
         self,
@@ -138,25 +138,25 @@ class RelayClient:
     ) -> Agent:
         """Replace the agent's tags, or add and remove some."""
         body = TagsChange(tags=None if tags is None else list(tags), add=list(add), remove=list(remove))
-        return await self._call("PATCH", f"{_agent(agent_id)}/tags", Agent, body=body)
+        return await self.call("PATCH", f"{_agent(agent_id)}/tags", Agent, body=body)
 
     async def agents(self, **filters: Any) -> list[Agent]:
         """Everyone who matches the filters (status, tag, cap, label, machine, ready)."""
-        return await self._call("GET", "/api/agents", list[Agent], query=filters)
+        return await self.call("GET", "/api/agents", list[Agent], query=filters)
 
     async def agent(self, agent_id: str) -> Agent:
         """One agent."""
-        return await self._call("GET", _agent(agent_id), Agent)
+        return await self.call("GET", _agent(agent_id), Agent)
 
     async def remove_agent(self, agent_id: str) -> None:
         """Remove an agent."""
-        await self._call("DELETE", _agent(agent_id), dict[str, Any])
+        await self.call("DELETE", _agent(agent_id), dict[str, Any])
 
     # Messages
 
     async def send(self, request: SendRequest) -> SentMessage:
         """Send a message. When this returns the message is durable, and the verdicts say who gets it."""
-        return await self._call("POST", "/api/messages", SentMessage, body=request)
+        return await self.call("POST", "/api/messages", SentMessage, body=request)
 
     async def inbox(
         self,
@@ -179,40 +179,40 @@ class RelayClient:
             "wait": wait,
             "limit": limit,
         }
-        return await self._call("GET", "/api/messages", list[InboxMessage], query=query, patience=wait or 0.0)
+        return await self.call("GET", "/api/messages", list[InboxMessage], query=query, patience=wait or 0.0)
 
     async def browse(self, **filters: Any) -> list[Message]:
         """History, newest first (filters from, to, channel, thread, before, limit)."""
-        return await self._call("GET", "/api/messages", list[Message], query=filters)
+        return await self.call("GET", "/api/messages", list[Message], query=filters)
 
     async def cursor(self) -> Cursor:
         """The newest message id and arrival number."""
-        return await self._call("GET", "/api/messages/cursor", Cursor)
+        return await self.call("GET", "/api/messages/cursor", Cursor)
 
     async def message(self, message_id: int) -> Message:
         """One message."""
-        return await self._call("GET", _message(message_id), Message)
+        return await self.call("GET", _message(message_id), Message)
 
     async def thread(self, message_id: int) -> list[Message]:
         """The whole reply chain of a message, oldest first."""
-        return await self._call("GET", f"{_message(message_id)}/thread", list[Message])
+        return await self.call("GET", f"{_message(message_id)}/thread", list[Message])
 
     async def mark_read(
         self, message_id: int, agent_id: str, session: SessionFields | None = None
     ) -> Message:
         """Say that this recipient is done with a message."""
         body = ReadMark(read_by=agent_id, **_fields(session))
-        return await self._call("PATCH", _message(message_id), Message, body=body)
+        return await self.call("PATCH", _message(message_id), Message, body=body)
 
     async def delete(self, message_id: int) -> None:
         """Remove a message from history."""
-        await self._call("DELETE", _message(message_id), dict[str, Any])
+        await self.call("DELETE", _message(message_id), dict[str, Any])
 
     # Receipts and claims
 
     async def receipts(self, message_id: int) -> list[Receipt]:
         """The delivery ladder of every recipient."""
-        return await self._call("GET", f"{_message(message_id)}/receipts", list[Receipt])
+        return await self.call("GET", f"{_message(message_id)}/receipts", list[Receipt])
 
     async def report(
         self,
@@ -224,28 +224,28 @@ class RelayClient:
     ) -> Receipt:
         """Report a rung that was seen; repeating a report is safe."""
         body = ReceiptReport(agent_id=agent_id, state=state, evidence=evidence, **_fields(session))
-        return await self._call("POST", f"{_message(message_id)}/receipts", Receipt, body=body)
+        return await self.call("POST", f"{_message(message_id)}/receipts", Receipt, body=body)
 
     async def claim(
         self, message_id: int, agent_id: str, session: SessionFields | None = None
     ) -> ClaimedMessage:
         """Claim a message; the holder that asks again gets its own lease back."""
         body = ClaimRequest(agent_id=agent_id, **_fields(session))
-        return await self._call("POST", f"{_message(message_id)}/claim", ClaimedMessage, body=body)
+        return await self.call("POST", f"{_message(message_id)}/claim", ClaimedMessage, body=body)
 
     async def renew(
         self, message_id: int, agent_id: str, lease_token: str, session: SessionFields | None = None
     ) -> ClaimedMessage:
         """Keep a claim."""
         body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, **_fields(session))
-        return await self._call("POST", f"{_message(message_id)}/claim/renew", ClaimedMessage, body=body)
+        return await self.call("POST", f"{_message(message_id)}/claim/renew", ClaimedMessage, body=body)
 
     async def release(
         self, message_id: int, agent_id: str, lease_token: str, session: SessionFields | None = None
     ) -> Message:
         """Give a claim back."""
         body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, **_fields(session))
-        return await self._call("POST", f"{_message(message_id)}/claim/release", Message, body=body)
+        return await self.call("POST", f"{_message(message_id)}/claim/release", Message, body=body)
 
     async def complete(
         self,
@@ -257,23 +257,23 @@ class RelayClient:
     ) -> Message:
         """Complete the claimed work."""
         body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, result=result, **_fields(session))
-        return await self._call("POST", f"{_message(message_id)}/claim/complete", Message, body=body)
+        return await self.call("POST", f"{_message(message_id)}/claim/complete", Message, body=body)
 
     # The relay itself
 
     async def stats(self) -> Stats:
         """Counts, version, uptime."""
-        return await self._call("GET", "/api/stats", Stats)
+        return await self.call("GET", "/api/stats", Stats)
 
     async def ready(self) -> bool:
         """Whether the relay can serve now."""
         try:
-            await self._call("GET", "/readyz", dict[str, Any])
+            await self.call("GET", "/readyz", dict[str, Any])
         except ConnectionLost:
             return False
         return True
 
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
@@ -283,6 +283,13 @@ class RelayClient:
         query: dict[str, Any] | None = None,
         patience: float = 0.0,
     ) -> T:
+        """Make one call: what every method above does, for the parts of the API that have no method here.
+
+        Raises:
+            ConnectionLost: no connection, no answer within the time-out and `patience` seconds, or a 5xx.
+            RelayError: what the relay refuses, as the class it raised there.
+
+        """
         parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
         headers = {"Content-Type": "application/json"} if body is not None else None
         content = _without_nulls(body) if body is not None else None

@@ -54,6 +54,10 @@ class Authority(StrEnum):
 
 #: The relay's own name as a sender: expiries, parked threads, ended pairs.
 SYSTEM = "system"
+#: The rig of a mailbox that a person or a script has at the command line.
+MAILBOX_RIG = "cli"
+#: A message type that proves the way to a session without waking its model.
+CANARY = "canary"
 #: Message types that never wake anybody: they lie in the inbox until their reader looks.
 SILENT_TYPES = frozenset({"ack", "reaction"})
 

@@ -3,7 +3,7 @@
 from trio_relay.core.model import AgentStatus, Rung, Verdict
 from trio_relay.core.wire_rooms import ExplainedRecipient, ExplainedStep, Explanation
 from trio_relay.relay.operations.messages import verdict_of
-from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.messages_read import readable_row
 from trio_relay.relay.operations.receipts import receipts
 from trio_relay.relay.operations.tx import Row, Tx, from_json
 from trio_relay.store.queries import queries
@@ -11,7 +11,7 @@ from trio_relay.store.queries import queries
 
 def explain(tx: Tx, message_id: int) -> Explanation:
     """Tell a message's story."""
-    message = message_row(tx, message_id)
+    message = readable_row(tx, message_id)
     recipients = [
         _recipient(tx, message, row) for row in list(queries.recipients(tx.connection, message_id=message_id))
     ]
@@ -19,17 +19,20 @@ def explain(tx: Tx, message_id: int) -> Explanation:
         message_id=message_id,
         summary=_summary(tx, message, recipients),
         recipients=recipients,
-        timeline=_timeline(tx, message_id),
+        timeline=_timeline(tx, message),
     )
 
 
-def _timeline(tx: Tx, message_id: int) -> list[ExplainedStep]:
-    steps = [
+def _timeline(tx: Tx, message: Row) -> list[ExplainedStep]:
+    accepted = {"from": message["sender"], "to": message["target"]}
+    steps = [ExplainedStep(at=message["created_at"], what=Rung.ACCEPTED, evidence=accepted)]
+    steps += [
         ExplainedStep(at=step.at, what=step.state, agent_id=receipt.agent_id, evidence=step.evidence)
-        for receipt in receipts(tx, message_id)
+        for receipt in receipts(tx, message["id"])
         for step in receipt.steps
+        if step.state is not Rung.ACCEPTED
     ]
-    for row in queries.events_about(tx.connection, message_id=message_id):
+    for row in queries.events_about(tx.connection, message_id=message["id"]):
         if row["type"] not in ("message.receipt", "message.new"):
             data = from_json(row["data"])
             steps.append(ExplainedStep(at=row["at"], what=row["type"], agent_id=data.get("agentId")))

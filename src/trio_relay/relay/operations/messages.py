@@ -10,7 +10,16 @@ from typing import Any
 
 from trio_relay.core.channels import wants
 from trio_relay.core.loops import MAX_PATH
-from trio_relay.core.model import SILENT_TYPES, SYSTEM, AgentStatus, Authority, Delivery, Rung, Verdict
+from trio_relay.core.model import (
+    MAILBOX_RIG,
+    SILENT_TYPES,
+    SYSTEM,
+    AgentStatus,
+    Authority,
+    Delivery,
+    Rung,
+    Verdict,
+)
 from trio_relay.core.targets import Target, check_sender, parse_target
 from trio_relay.core.wire import Message, ReadMark, RecipientVerdict, SendRequest, SentMessage
 from trio_relay.core.wire_rooms import ParkedThread
@@ -105,16 +114,27 @@ class _Place:
 
 
 def _place(tx: Tx, request: SendRequest, parent: Row | None) -> _Place:
-    # Who is not registered as an agent is a person, or a script of theirs; what they say starts the count afresh.
-    by_person = tx.principal.authority is Authority.HUMAN or (
-        queries.get_agent(tx.connection, id=request.sender) is None
-    )
+    by_person = _is_person(tx, request.sender)
     if parent is None:
         return _Place(0, 0, [request.sender], by_person)
     if by_person:
         return _Place(parent["thread_id"], 0, [request.sender], by_person)
     path = [*from_json(parent["path"]), request.sender][-MAX_PATH:]
     return _Place(parent["thread_id"], parent["hop"] + 1, path, by_person)
+
+
+def _is_person(tx: Tx, sender: str) -> bool:
+    """Whether a person speaks, whose word starts the count of hops afresh.
+
+    A credential that says so is proof. Where everybody shares one credential, whoever is no agent, or has only a
+    mailbox of the command line, is taken for a person; a token bound to an agent never is.
+    """
+    if tx.principal.authority is Authority.HUMAN:
+        return True
+    if tx.principal.agent_id is not None:
+        return False
+    row: Row | None = queries.get_agent(tx.connection, id=sender)
+    return row is None or row["rig"] == MAILBOX_RIG
 
 
 def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place, meta: dict[str, Any]) -> int:

@@ -1,0 +1,141 @@
+"""``trio-relay tokens``, ``invite`` and ``join``: credentials for single agents and for other machines."""
+
+import click
+import trio
+
+from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.credentials import forget, remember
+from trio_relay.cli.environment import agent_settings
+from trio_relay.cli.terminal import echo_json, local_time, printable
+from trio_relay.client import admin
+from trio_relay.client.http import RelayClient
+from trio_relay.core.access import Scope
+from trio_relay.core.model import Authority
+from trio_relay.core.wire_access import JoinRequest, MintedToken, TicketRequest, Token, TokenRequest
+
+_SCOPES = click.Choice([scope.value for scope in Scope])
+_USUAL = (Scope.SEND, Scope.RECEIVE, Scope.CLAIM, Scope.OBSERVE)
+_HOUR = 3_600_000
+
+
+@click.group()
+def tokens() -> None:
+    """Mint, list and revoke tokens."""
+
+
+@tokens.command("mint")
+@click.option("--agent", metavar="ID", help="Bind it: it cannot speak as another agent.")
+@click.option("--scope", "scopes", type=_SCOPES, multiple=True, help="May be given several times.")
+@click.option("--human", is_flag=True, help="What is sent with it is a person's word.")
+@click.option("--name", default="token", show_default=True, help="What to list it as.")
+@click.option(
+    "--hours", type=click.FloatRange(0, min_open=True), help="How long it counts; default: until revoked."
+)
+@json_option
+@relay_option
+def mint(  # click's own help says what each is
+    *,
+    agent: str | None,
+    scopes: tuple[str, ...],
+    human: bool,
+    name: str,
+    hours: float | None,
+    as_json: bool,
+    relay_url: str | None,
+) -> None:
+    """Mint a token. It is printed this once; the relay keeps only its hash."""
+    request = TokenRequest(
+        name=name,
+        agent_id=agent,
+        scopes=[Scope(scope) for scope in scopes] or list(_USUAL),
+        authority=Authority.HUMAN if human else Authority.PEER,
+        ttl_ms=None if hours is None else max(1_000, round(hours * _HOUR)),
+    )
+    minted = call_relay(relay_url, lambda relay: admin.mint_token(relay, request))
+    if as_json:
+        echo_json(minted)
+    else:
+        click.echo(minted.token)
+
+
+@tokens.command("list")
+@json_option
+@relay_option
+def list_(*, as_json: bool, relay_url: str | None) -> None:
+    """List the tokens, without their secrets."""
+    found = call_relay(relay_url, admin.list_tokens)
+    if as_json:
+        echo_json(found)
+        return
+    for token in found:
+        click.echo(_line(token))
+    if not found:
+        click.echo("No tokens have been minted.")
+
+
+@tokens.command()
+@click.argument("token_id", type=click.IntRange(1), metavar="ID")
+@relay_option
+def revoke(*, token_id: int, relay_url: str | None) -> None:
+    """Revoke a token: it counts no more from now on."""
+    call_relay(relay_url, lambda relay: admin.revoke_token(relay, token_id))
+    click.echo(f"Token {token_id} is revoked.")
+
+
+@click.command()
+@click.option(
+    "--agent", metavar="ID", help="The agent that may join with it; default: whoever uses it first."
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How long it is good.",
+)
+@click.option(
+    "--url", metavar="URL", help="The relay as the other machine reaches it; default: as this one does."
+)
+@relay_option
+def invite(*, agent: str | None, hours: float, url: str | None, relay_url: str | None) -> None:
+    """Print one line to paste on another machine, good for one use."""
+    request = TicketRequest(agent_id=agent, ttl_ms=max(1_000, round(hours * _HOUR)))
+    ticket = call_relay(relay_url, lambda relay: admin.invite(relay, request))
+    click.echo(f"trio-relay join {url or agent_settings(relay_url=relay_url).relay_url} {ticket.ticket}")
+
+
+@click.command()
+@click.argument("url")
+@click.argument("ticket", required=False)
+@click.option("--agent", metavar="ID", help="Bind the token to this agent.")
+@click.option("--forget", "leave", is_flag=True, help="Drop what joining has left here; needs no ticket.")
+def join(*, url: str, ticket: str | None, agent: str | None, leave: bool) -> None:
+    """Join the relay at URL with a TICKET that `trio-relay invite` printed there."""
+    if leave:
+        click.echo(
+            f"Forgotten: {printable(url)}." if forget(url) else f"Nothing was kept for {printable(url)}."
+        )
+        return
+    if ticket is None:
+        raise click.UsageError("Missing argument 'TICKET'.")
+    request = JoinRequest(ticket=ticket, agent_id=agent)
+
+    async def trade() -> MintedToken:
+        async with RelayClient.open(url) as relay:
+            return await admin.join(relay, request)
+
+    path = remember(url, trio.run(trade).token)
+    click.echo(f"Joined {printable(url)}. The token is kept in {path}.")
+    click.echo(f"Next: AGENT_RELAY_URL={printable(url)} trio-relay agents")
+
+
+def _line(token: Token) -> str:
+    state = (
+        "revoked"
+        if token.revoked_at
+        else f"until {local_time(token.expires_at)}"
+        if token.expires_at
+        else "lasting"
+    )
+    bound = printable(token.agent_id) if token.agent_id else "any agent"
+    return f"{token.id:>4}  {printable(token.name):<16} {bound:<28} {token.authority:<9} {','.join(token.scopes)}  {state}"

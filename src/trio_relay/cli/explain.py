@@ -1,0 +1,117 @@
+"""``trio-relay explain`` and ``prove``: why a message is not there yet, and that the way there is whole."""
+
+from typing import Any
+
+import click
+import trio
+
+from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.failures import NOT_DELIVERED, Failure
+from trio_relay.cli.terminal import echo_json, local_time, printable
+from trio_relay.client import admin
+from trio_relay.client.http import RelayClient
+from trio_relay.core.ladder import FINAL
+from trio_relay.core.model import CANARY, MAILBOX_RIG, Rung
+from trio_relay.core.wire import Receipt, SendRequest
+from trio_relay.core.wire_rooms import Explanation
+
+LOOK_EVERY = 0.02
+
+
+@click.command()
+@click.argument("message_id", type=click.IntRange(1), metavar="ID")
+@json_option
+@relay_option
+def explain(*, message_id: int, as_json: bool, relay_url: str | None) -> None:
+    """Tell what happened to a message: who, when, and why not yet."""
+    found = call_relay(relay_url, lambda relay: admin.explain(relay, message_id))
+    if as_json:
+        echo_json(found)
+    else:
+        click.echo(as_text(found))
+
+
+def as_text(found: Explanation) -> str:
+    """Write a message's story."""
+    lines = [f"Message {found.message_id}: {printable(found.summary)}", ""]
+    start = found.timeline[0].at if found.timeline else 0
+    for step in found.timeline:
+        who = printable(step.agent_id or "")
+        evidence = ", ".join(f"{name} {printable(str(value))}" for name, value in step.evidence.items())
+        when = local_time(step.at) if step.at == start else f"+{(step.at - start) / 1000:.3f} s"
+        lines.append(f"  {when:>20}  {step.what:<24} {who:<28} {evidence}".rstrip())
+    for each in found.recipients:
+        lines += [
+            "",
+            f"  {printable(each.agent_id)}: {each.state}, {each.verdict}, {each.attempts} hand-off(s)",
+        ]
+        if each.waiting_for is not None:
+            lines.append(f"    waits: {printable(each.waiting_for)}")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("sender", metavar="A")
+@click.argument("recipient", metavar="B")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS"
+)
+@json_option
+@relay_option
+def prove(*, sender: str, recipient: str, timeout: float, as_json: bool, relay_url: str | None) -> None:
+    """Send a canary from A to B and back through the real path, with no model; time each rung.
+
+    B's program takes the canary, asks its session whether it is there, and says so. Exit 5 if it does not.
+    """
+
+    async def work(relay: RelayClient) -> list[dict[str, Any]]:
+        # A person's mailbox has no program that could take the way back.
+        back = [(recipient, sender)] if (await relay.agent(sender)).rig != MAILBOX_RIG else []
+        return [await fly(relay, one, other, timeout) for one, other in [(sender, recipient), *back]]
+
+    flights = call_relay(relay_url, work)
+    if as_json:
+        echo_json(flights)
+    else:
+        for flight in flights:
+            click.echo(flight_as_text(flight))
+    if not all(flight["arrived"] for flight in flights):
+        raise Failure("the way is not whole", NOT_DELIVERED)
+
+
+async def fly(relay: RelayClient, sender: str, recipient: str, patience: float) -> dict[str, Any]:
+    """Send one canary and watch it; what came of it, rung by rung, in milliseconds since it was accepted."""
+    await relay.agent(recipient)
+    ttl = max(1, round(patience * 1000))
+    message = await relay.send(
+        SendRequest(sender=sender, to=recipient, body="canary", type=CANARY, ttl_ms=ttl)
+    )
+    receipt: Receipt | None = None
+    with trio.move_on_after(patience):
+        while receipt is None or receipt.state not in FINAL:
+            (receipt,) = await relay.receipts(message.id)
+            await trio.sleep(LOOK_EVERY)
+    arrived = receipt is not None and receipt.state is Rung.SETTLED
+    return {
+        "from": sender,
+        "to": recipient,
+        "messageId": message.id,
+        "arrived": arrived,
+        "steps": [
+            {"state": step.state, "ms": step.at - message.created_at, "evidence": step.evidence}
+            for step in (receipt.steps if receipt else [])
+        ],
+        "why": None if arrived else (await admin.explain(relay, message.id)).summary,
+    }
+
+
+def flight_as_text(flight: dict[str, Any]) -> str:
+    """Write one canary's way."""
+    mark = "✓" if flight["arrived"] else "✗"
+    lines = [f"{mark} {printable(flight['from'])} → {printable(flight['to'])}"]
+    for step in flight["steps"]:
+        evidence = ", ".join(f"{name} {printable(str(value))}" for name, value in step["evidence"].items())
+        lines.append(f"    {step['ms']:>6} ms  {step['state']:<12} {evidence}".rstrip())
+    if flight["why"]:
+        lines.append(f"    {printable(flight['why'])}")
+    return "\n".join(lines)

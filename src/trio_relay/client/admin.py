@@ -1,0 +1,45 @@
+"""Calls that people make rather than programs: credentials, explanations, parked threads."""
+
+from trio_relay.client.http import RelayClient
+from trio_relay.core.wire_access import JoinRequest, MintedToken, Ticket, TicketRequest, Token, TokenRequest
+from trio_relay.core.wire_rooms import Explanation, ParkedThread
+
+
+async def mint_token(relay: RelayClient, request: TokenRequest) -> MintedToken:
+    """Mint a token; it is shown this once."""
+    return await relay.call("POST", "/api/tokens", MintedToken, body=request)
+
+
+async def list_tokens(relay: RelayClient) -> list[Token]:
+    """Every token, without its secret."""
+    return await relay.call("GET", "/api/tokens", list[Token])
+
+
+async def revoke_token(relay: RelayClient, token_id: int) -> Token:
+    """End a token now."""
+    return await relay.call("DELETE", f"/api/tokens/{token_id}", Token)
+
+
+async def invite(relay: RelayClient, request: TicketRequest) -> Ticket:
+    """Make a single-use ticket for another machine."""
+    return await relay.call("POST", "/api/tickets", Ticket, body=request)
+
+
+async def join(relay: RelayClient, request: JoinRequest) -> MintedToken:
+    """Trade a ticket for a token."""
+    return await relay.call("POST", "/api/join", MintedToken, body=request)
+
+
+async def explain(relay: RelayClient, message_id: int) -> Explanation:
+    """What happened to a message, and why it is not there yet."""
+    return await relay.call("GET", f"/api/messages/{message_id}/explain", Explanation)
+
+
+async def parked_threads(relay: RelayClient) -> list[ParkedThread]:
+    """The threads that wait for a person."""
+    return await relay.call("GET", "/api/threads", list[ParkedThread])
+
+
+async def resume_thread(relay: RelayClient, thread_id: int) -> ParkedThread:
+    """Let a parked thread go on."""
+    return await relay.call("POST", f"/api/threads/{thread_id}/resume", ParkedThread)
