@@ -20,6 +20,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from quart import Response, make_response, request, websocket
 from quart_trio import QuartTrio
+from trio.testing import MockClock
 
 from trio_relay.relay.serving import ServingConfig, serve_app
 
@@ -134,10 +135,13 @@ async def serving(
         served.ended_at = trio.current_time()
         served.ended.set()
 
-    async with trio.open_nursery() as nursery:
-        served.url = (await nursery.start(run))[0]
-        yield served
-        served.stop.set()
+    # For a test that would wait for ever. In virtual time nothing passes by itself until everything is stuck.
+    patience = 100_000 if isinstance(trio.lowlevel.current_clock(), MockClock) else 60
+    with trio.fail_after(patience):
+        async with trio.open_nursery() as nursery:
+            served.url = (await nursery.start(run))[0]
+            yield served
+            served.stop.set()
 
 
 class ServerProcess:

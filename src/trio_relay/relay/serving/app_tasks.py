@@ -1,7 +1,7 @@
 """Running the app for the requests of one connection: what hypercorn calls a task group.
 
 Stock hypercorn hands events to the app through a memory channel that nobody closes: once the app has stopped
-reading, a full channel blocks whoever wants to put the next event, often the task that should end the connection.
+reading, a full channel blocks whoever wants to put the next event, even the task that wants to tell of the end.
 And putting ``http.disconnect`` yields, which is how the keep-alive timer gets lost (see the package docstring, 2).
 """
 
@@ -21,10 +21,10 @@ ASGISend = Callable[[ASGISendEvent | None], Awaitable[None]]
 
 
 class AppInbox:
-    """The events an app has yet to receive: bounded, closed by whichever side is done first.
+    """The events an app has yet to receive: bounded, and ended by the disconnect event.
 
-    The disconnect event comes last and is never waited for: `put` takes it without a checkpoint, after which
-    `receive` hands out what was queued before it and then the disconnect, as often as it is asked.
+    That one comes last and is never waited for: `put` takes it without a checkpoint and lets go whoever waits to put
+    more; `receive` hands out what was queued before it and then the disconnect, as often as it is asked.
     """
 
     def __init__(self, size: int) -> None:
@@ -32,14 +32,14 @@ class AppInbox:
         self._farewell: ASGIReceiveEvent | None = None
 
     async def put(self, event: ASGIReceiveEvent) -> None:
-        """Queue `event`; wait while the queue is full. Nothing happens once either side has closed it."""
+        """Queue `event`; wait while the queue is full. After the disconnect nothing is taken."""
         if event["type"] in {"http.disconnect", "websocket.disconnect"}:
             self._farewell = self._farewell or event
             self._sender.close()
             return
         try:
             await self._sender.send(event)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except trio.ClosedResourceError:
             return
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -51,11 +51,6 @@ class AppInbox:
             await trio.lowlevel.checkpoint()
             assert self._farewell is not None
             return self._farewell
-
-    def close(self) -> None:
-        """Let nobody wait for the app any more: it has ended."""
-        self._receiver.close()
-        self._sender.close()
 
 
 class AppTasks:
@@ -88,7 +83,6 @@ async def _run_app(app: Any, scope: Scope, inbox: AppInbox, send: ASGISend) -> N
     except Exception as error:  # noqa: BLE001  # one request's failure must spare its siblings
         log.error("app failed", request=scope["type"], error=describe(error))  # noqa: TRY400  # no message text
     finally:
-        inbox.close()
         await send(None)
 
 
