@@ -55,7 +55,7 @@ def events_blueprint(service: RelayService) -> Blueprint:
         header = _after(request.headers.get("Last-Event-ID"))
         after = query.last_event_id if header is None else header
         if request.method == "HEAD":
-            return Response(headers=_HEADERS)
+            return Response(b"", headers=_HEADERS)
         kinds = None if query.types is None else [kind.strip() for kind in query.types.split(",")]
         stream = await service.events.open(after, wanted(kinds, query.agent))
         authenticate = partial(service.authenticate, token_of_request())
