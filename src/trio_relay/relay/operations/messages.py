@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from trio_relay.core.channels import wants
 from trio_relay.core.loops import MAX_PATH
 from trio_relay.core.model import (
@@ -33,13 +35,11 @@ from trio_relay.relay.operations.threads import take_held, why_parked
 from trio_relay.relay.operations.tx import (
     Row,
     Tx,
-    agent_row,
     check_session,
     dump,
     from_json,
     message_fields,
     message_of,
-    to_json,
 )
 from trio_relay.store.queries import queries
 
@@ -55,7 +55,8 @@ def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentM
     Raises:
         Invalid: a field cannot be meant.
         NotFound: the recipient or the message answered is unknown (``unknown_recipient``, ``unknown_reply_to``).
-        Conflict: the idempotency key was used for other content (``idempotency_conflict``).
+        Conflict: the idempotency key was used for other content (``idempotency_conflict``), or for a message that
+            has been deleted since (``message_deleted``).
         Refused: the sender is not the caller's to use (``reserved_sender``, ``not_a_member`` of the pair it names).
 
     """
@@ -99,7 +100,8 @@ def resume_thread(tx: Tx, thread_id: int) -> ParkedThread:
     shown, held = take_held(tx, thread_id)
     for message_id in held:
         row = message_row(tx, message_id)
-        _deliver(tx, row, _matching(tx, parse_target(row["target"]), row["sender"], row["channel"]))
+        recipients = _matching(tx, parse_target(row["target"]), row["sender"], row["channel"])
+        _deliver(tx, row, recipients, late=1)
     return shown
 
 
@@ -176,10 +178,15 @@ def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place, meta: d
     return message_id
 
 
-def _deliver(tx: Tx, message: Row, recipients: list[Row]) -> None:
-    """Queue a message for its recipients; let it go on looking if it needs takers."""
+def _deliver(tx: Tx, message: Row, recipients: list[Row], *, late: int = 0) -> None:
+    """Queue a message for its recipients; let it go on looking if it needs takers.
+
+    `late`: 1 when newer messages may have been delivered before, so that a cursor of message ids stands beyond it.
+    """
     for row in recipients:
-        queries.insert_inbox(tx.connection, agent_id=row["id"], message_id=message["id"], late=0, now=tx.now)
+        queries.insert_inbox(
+            tx.connection, agent_id=row["id"], message_id=message["id"], late=late, now=tx.now
+        )
         tx.tally["send", verdict_of(row["status"], row["ready"])] += 1
         tx.tally["rung", Rung.QUEUED] += 1
         if message["collapse_key"] is not None:
@@ -326,18 +333,23 @@ def _known(tx: Tx, request: SendRequest) -> SentMessage | None:
             code="idempotency_conflict",
             fields=(FieldError("idempotencyKey", "expected a new key for new content"),),
         )
-    return _sent(tx, row["message_id"])
+    if queries.get_message(tx.connection, id=row["message_id"]) is None:
+        raise Conflict(
+            "the message this idempotency key stands for has been deleted",
+            code="message_deleted",
+            fields=(FieldError("idempotencyKey", "expected a new key to send it again"),),
+        )
+    return _sent(tx, row["message_id"], _held_because(tx, row["message_id"]))
+
+
+def _held_because(tx: Tx, message_id: int) -> str | None:
+    if queries.is_held(tx.connection, message_id=message_id) is None:
+        return None
+    thread: Row = queries.get_thread(tx.connection, id=message_row(tx, message_id)["thread_id"])
+    reason: str = thread["reason"]
+    return reason
 
 
 def _content_hash(request: SendRequest) -> str:
-    return hashlib.sha256(to_json(request)).hexdigest()
-
-
-def read_for(tx: Tx, agent_id: str) -> None:
-    """Refuse an inbox nobody has: the agent must be registered.
-
-    Raises:
-        NotFound: nobody is registered under this id (code ``unknown_agent``).
-
-    """
-    agent_row(tx, agent_id)
+    # Sorted: metadata is the same content in whatever order its keys are written.
+    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
