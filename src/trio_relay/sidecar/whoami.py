@@ -91,7 +91,8 @@ def identify(
         approval = from_permissions(sidecar.approval_policy, sidecar.sandbox)
     wished = permissions(approval) if named else None
     wanted = wanted_thread(sidecar, predecessor)
-    if wanted is not None and wanted == predecessor.thread_id and predecessor.agent_id is not None:
+    succeeds = sidecar.thread_mode in {"resume", "auto"} and wanted == predecessor.thread_id
+    if succeeds and predecessor.agent_id is not None:  # also of one that died before it had a thread
         own_id = predecessor.agent_id
     else:
         own_id = agent_id(host, sidecar.rig, project, wanted or instance_id)
