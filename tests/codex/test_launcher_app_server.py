@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,23 +9,9 @@ import pytest
 import trio
 
 from support.processes import processes_of, until
+from support.standin_codex import PORT, StandInCodex
 from trio_relay.codex.app_process import AppServerFailed, keep_app_server
 from trio_relay.codex.run_directory import RunDirectory, run_directory
-
-CODEX = f"""#!{sys.executable}
-import os, sys, time, urllib.parse
-port = urllib.parse.urlsplit(sys.argv[sys.argv.index("--listen") + 1]).port or 45678
-if os.path.exists("broken"):
-    sys.exit("Error: something is wrong")
-sys.stderr.write("codex app-server (WebSockets)\\n  listening on: ws://127.0.0.1:")
-sys.stderr.flush()
-sys.stderr.write(f"{{port}}\\n  readyz: http://127.0.0.1:{{port}}/readyz\\n")
-sys.stderr.flush()
-with open("starts", "a") as starts:
-    print(*sys.argv[1:], file=starts)
-while True:
-    time.sleep(1000)
-"""
 
 
 def no_pauses() -> Iterator[float]:
@@ -34,23 +19,16 @@ def no_pauses() -> Iterator[float]:
         yield 0.0
 
 
-class Place:
-    """A directory with a stand-in for Codex, and the app-server kept there."""
+class Place(StandInCodex):
+    """The stand-in, with an app-server kept there."""
 
     def __init__(self, path: Path, run: RunDirectory) -> None:
-        self.path = path
+        super().__init__(path)
         self.run = run
-        self.codex = path / "codex"
-        self.codex.write_text(CODEX)
-        self.codex.chmod(0o755)
-
-    def starts(self) -> list[str]:
-        file = self.path / "starts"
-        return file.read_text().splitlines() if file.exists() else []
 
     async def keep(self, port: int = 0, *, task_status: trio.TaskStatus[str]) -> None:
         await keep_app_server(
-            str(self.codex),
+            str(self.program),
             {"HOME": str(self.path), "PATH": os.environ["PATH"]},
             str(self.path),
             self.run,
@@ -69,7 +47,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 async def test_it_tells_the_address_the_server_chose(place: Place) -> None:
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            assert await nursery.start(place.keep) == "ws://127.0.0.1:45678"
+            assert await nursery.start(place.keep) == f"ws://127.0.0.1:{PORT}"
             nursery.cancel_scope.cancel()
         assert processes_of(place.path) == []
     assert "listening on" in place.run.log("app-server").read_text()
@@ -86,11 +64,11 @@ async def test_a_server_that_dies_comes_back_on_the_same_port(place: Place) -> N
             nursery.cancel_scope.cancel()
     first, second = place.starts()
     assert "ws://127.0.0.1:0" in first
-    assert "ws://127.0.0.1:45678" in second
+    assert f"ws://127.0.0.1:{PORT}" in second
 
 
 async def test_a_server_that_does_not_come_up_is_told_with_its_last_words(place: Place) -> None:
-    (place.path / "broken").touch()
+    place.broken.touch()
     with (
         trio.fail_after(10),
         pytest.RaisesGroup(pytest.RaisesExc(AppServerFailed, match="code 1: Error: some")),
@@ -104,10 +82,10 @@ async def test_a_server_that_breaks_later_is_tried_again_and_again(place: Place)
         async with trio.open_nursery() as nursery:
             await nursery.start(place.keep)
             await until(lambda: len(place.starts()) == 1)
-            (place.path / "broken").touch()
+            place.broken.touch()
             (server,) = [one for one in processes_of(place.path) if not one.runs("leash.py")]
             os.kill(server.pid, signal.SIGKILL)
             await until(lambda: place.run.log("app-server").read_text().count("something is wrong") >= 3)
-            (place.path / "broken").unlink()
+            place.broken.unlink()
             await until(lambda: len(place.starts()) == 2)
             nursery.cancel_scope.cancel()

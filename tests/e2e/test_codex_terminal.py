@@ -11,7 +11,7 @@ import trio
 from support.codex_session import World, codex_world
 from support.mock_model import Text, shell
 from support.processes import until
-from trio_relay.core.model import Rung
+from trio_relay.core.model import AgentStatus, Rung
 
 pytestmark = pytest.mark.codex
 
@@ -88,6 +88,16 @@ async def test_a_signal_to_the_launcher_ends_everything_and_frees_the_terminal(w
             await tui.shows(f"EXIT {128 + signal.SIGTERM}")
             await world.nothing_left()
         assert world.run_directories() == []
+
+
+async def test_closing_the_window_ends_everything(world: World) -> None:
+    with trio.fail_after(60):
+        async with world.tui() as tui:
+            await tui.shows(READY)
+            agent = await world.agent()
+        await world.nothing_left()
+        assert world.run_directories() == []
+        assert (await world.relay.agent(agent.id)).status is AgentStatus.OFFLINE
 
 
 async def test_kill_9_of_the_launcher_leaves_nothing_running(world: World) -> None:

@@ -14,10 +14,13 @@ from trio_relay.cli.failures import UNREACHABLE, Command, Failure, Group
 if TYPE_CHECKING:
     from trio_relay.codex.launcher import Launch, Outcome
     from trio_relay.core.approval import Permissions
-    from trio_relay.settings import AgentSettings
+    from trio_relay.settings import AgentSettings, SidecarSettings
 
+#: As a shell says it when a program is not there.
+COMMAND_NOT_FOUND = 127
 _LISTEN = re.compile(r"ws://127\.0\.0\.1:(\d{1,5})/?")
-_SIDECAR = ("-m", "trio_relay", "sidecar", "codex")
+# -P: a module of the user's project must not stand in for one of ours.
+_SIDECAR = ("-P", "-m", "trio_relay", "sidecar", "codex")
 
 
 def _port(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int:
@@ -70,15 +73,11 @@ def start(
     from trio_relay.cli.environment import agent_settings, sidecar_settings  # noqa: PLC0415  # --help stays quick
 
     agent = agent_settings(relay_url=relay_url, profile=profile)
-    sidecar = sidecar_settings(thread_mode=thread_mode)
     plan = _plan(
-        agent,
-        port=port,
-        headless=headless,
-        codex_args=codex_args,
-        thread=(sidecar.thread_mode, sidecar.thread_id),
-        dials=(sidecar.approval_policy, sidecar.sandbox),
+        agent, sidecar_settings(thread_mode=thread_mode), port=port, headless=headless, codex_args=codex_args
     )
+    if not headless and not sys.stdin.isatty():
+        raise click.UsageError("Codex needs a terminal; --headless runs without one")
     if not no_relay_check:
         check_relay(agent)
     outcome = _run(plan)
@@ -86,41 +85,47 @@ def start(
         # Codex names a command that would need the app-server, which ends with the session.
         outcome.notices.append(f"to come back to this session: codex-relay -- resume {outcome.thread_id}")
     for notice in outcome.notices:
-        click.echo(f"codex-relay: {notice}", err=True)
+        _say(notice)
     context.exit(outcome.exit_code)
+
+
+def _say(text: str) -> None:
+    from trio_relay.cli.terminal import printable  # noqa: PLC0415
+
+    click.echo(f"codex-relay: {printable(text)}", err=True)
 
 
 def _plan(
     agent: "AgentSettings",
+    sidecar: "SidecarSettings",
     *,
     port: int,
     headless: bool,
     codex_args: tuple[str, ...],
-    thread: tuple[str, str | None],
-    dials: tuple[str | None, str | None],
 ) -> "Launch":
     import random  # noqa: PLC0415
 
     from trio_relay.codex.arguments import read_codex_arguments  # noqa: PLC0415
-    from trio_relay.codex.find import find_codex  # noqa: PLC0415
     from trio_relay.codex.launcher import Launch  # noqa: PLC0415
 
     environment = dict(os.environ)
     environment["AGENT_RELAY_URL"] = agent.relay_url
     if agent.profile is not None:
         environment["AGENT_RELAY_PROFILE"] = agent.profile
-    mode, thread_id = thread
+    if sidecar.state_path is not None:
+        environment["AGENT_RELAY_CODEX_STATE_PATH"] = sidecar.state_path
+    mode, thread_id = sidecar.thread_mode, sidecar.thread_id
     resume = mode == "resume" or (mode == "auto" and thread_id is not None)
-    if resume and headless and thread_id is None:
+    if resume and headless and thread_id is None and sidecar.state_path is None:
         raise click.UsageError("--headless --thread-mode resume needs the thread in CODEX_THREAD_ID")
-    default = _default_permissions(agent, dials)
-    arguments = read_codex_arguments(codex_args, default)
     if headless and codex_args:
         raise click.UsageError("--headless starts no TUI that could take Codex arguments")
+    default = _default_permissions(agent, sidecar)
+    arguments = read_codex_arguments(codex_args, default)
     if resume and not headless and arguments.command is None:
         arguments = read_codex_arguments(("resume", thread_id or "--last", *codex_args), default)
     return Launch(
-        codex=find_codex(environment.get("PATH", os.defpath)),
+        codex=_find_codex(environment),
         arguments=arguments,
         sidecar=(sys.executable, *_SIDECAR),
         environment=environment,
@@ -128,19 +133,50 @@ def _plan(
         chance=random.random,
         headless=headless,
         port=port,
+        thread_mode="resume" if resume else mode,
         thread_id=thread_id if resume else None,
     )
 
 
-def _default_permissions(agent: "AgentSettings", dials: tuple[str | None, str | None]) -> "Permissions":
+def _find_codex(environment: dict[str, str]) -> str:
+    from trio_relay.codex.find import find_codex  # noqa: PLC0415
+    from trio_relay.errors import NotFound  # noqa: PLC0415
+
+    try:
+        return find_codex(environment.get("PATH", os.defpath))
+    except NotFound as error:
+        raise Failure(error.detail, COMMAND_NOT_FOUND) from None
+
+
+def _default_permissions(agent: "AgentSettings", sidecar: "SidecarSettings") -> "Permissions":
     """The permissions where the user's arguments choose none: the environment's, else those of the approval mode."""
     from trio_relay.core.approval import Permissions, parse_approval, permissions  # noqa: PLC0415
 
-    mode, warning = parse_approval(agent.approval)
+    mode, warning = parse_approval(agent.approval or _profile_approval(agent))
     if warning:
-        click.echo(f"codex-relay: warning: {warning}", err=True)
+        _say(f"warning: {warning}")
     of_mode = permissions(mode)
-    return Permissions(dials[0] or of_mode.approval_policy, dials[1] or of_mode.sandbox)
+    return Permissions(sidecar.approval_policy or of_mode.approval_policy, sidecar.sandbox or of_mode.sandbox)
+
+
+def _profile_approval(agent: "AgentSettings") -> str | None:
+    """The approval mode of the named profile. What is wrong with the profile is said; Codex starts all the same."""
+    from trio_relay.core.profiles import find_profile, parse_profiles  # noqa: PLC0415
+    from trio_relay.errors import RelayError  # noqa: PLC0415
+    from trio_relay.sidecar.whoami import PROFILES_FILE  # noqa: PLC0415
+
+    if agent.profile is None:
+        return None
+    path = Path(agent.profiles_file or PROFILES_FILE).expanduser()
+    try:
+        return find_profile(
+            parse_profiles(path.read_text("utf-8"), str(path)), agent.profile, str(path)
+        ).approval
+    except RelayError as problem:
+        _say(f"warning: {problem.detail}")
+    except (OSError, UnicodeDecodeError) as problem:
+        _say(f"warning: profile {agent.profile!r}: {path} cannot be read ({problem})")
+    return None
 
 
 def check_relay(agent: "AgentSettings") -> None:

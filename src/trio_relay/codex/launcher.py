@@ -21,7 +21,7 @@ from functools import partial
 import structlog
 import trio
 
-from trio_relay.codex.app_process import keep_app_server
+from trio_relay.codex.app_process import AppServerFailed, keep_app_server
 from trio_relay.codex.app_server import AppServer, open_app_server
 from trio_relay.codex.arguments import TOKEN_VARIABLE, CodexArguments, tui_command
 from trio_relay.codex.follow import follow
@@ -38,6 +38,8 @@ _FINAL = {2: "its settings cannot be used", 3: "the relay turned it away"}
 #: The sidecar says goodbye to the relay first, which may take this long when the relay is slow. Seconds.
 _SIDECAR_GRACE = 5.0
 _STABLE_AFTER = 60.0
+#: How long an app-server that listens may take to answer, seconds.
+_CONNECT_TIMEOUT = 30.0
 #: The app-server names itself to the model's provider after the first client it meets (Codex 0.169). Our observer
 #: must be there before the TUI starts its thread, but the session is the TUI's.
 _ORIGINATOR = {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex-tui"}
@@ -47,8 +49,8 @@ _ORIGINATOR = {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex-tui"}
 class Launch:
     """What to start. `sidecar` is its command; `environment` is every child's; `chance` answers in ``[0, 1)``.
 
-    `port` is the app-server's, 0 for any that is free. `thread_id` is the thread to resume without a TUI; with one,
-    the TUI decides.
+    `port` is the app-server's, 0 for any that is free. `thread_mode` and `thread_id` are the sidecar's when there is
+    no TUI; with one, the TUI decides.
     """
 
     codex: str
@@ -59,6 +61,7 @@ class Launch:
     chance: Callable[[], float]
     headless: bool = False
     port: int = 0
+    thread_mode: str = "start"
     thread_id: str | None = None
 
     def delays(self) -> Iterator[float]:
@@ -121,7 +124,7 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
             )
         )
         if plan.headless:
-            await _keep_sidecar(plan, run, url, plan.thread_id, outcome)
+            await _keep_sidecar(plan, run, url, (plan.thread_mode, plan.thread_id), outcome)
         else:
             await _with_tui(plan, run, url, outcome)
         nursery.cancel_scope.cancel()
@@ -129,7 +132,12 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
 
 async def _with_tui(plan: Launch, run: RunDirectory, url: str, outcome: Outcome) -> None:
     async with trio.open_nursery() as nursery:
-        threads = await nursery.start(_observe, plan, run, url)
+        with trio.move_on_after(_CONNECT_TIMEOUT) as connecting:
+            threads = await nursery.start(_observe, plan, run, url)
+        if connecting.cancelled_caught:
+            raise AppServerFailed(
+                f"codex app-server does not answer at {url}: {run.last_words('app-server')}"
+            )
         nursery.start_soon(_join_first, plan, run, url, threads, outcome)
         environment = {**plan.environment, TOKEN_VARIABLE: run.token_file.read_text()}
         arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments)
@@ -171,32 +179,42 @@ async def _join_first(
     outcome.thread_id = thread_id = await threads.receive()
     log.info("the person's thread", thread=thread_id)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_keep_sidecar, plan, run, url, thread_id, outcome)
+        nursery.start_soon(_keep_sidecar, plan, run, url, ("resume", thread_id), outcome)
         async for another in threads:
             outcome.thread_id = another
             log.info("the person opened another thread; the relay stays with the first", thread=another)
 
 
 async def _keep_sidecar(
-    plan: Launch, run: RunDirectory, url: str, thread_id: str | None, outcome: Outcome
+    plan: Launch, run: RunDirectory, url: str, thread: tuple[str, str | None], outcome: Outcome
 ) -> None:
     """Run the sidecar, and again when it dies, until cancelled or until it says that this is pointless."""
-    environment = _sidecar_environment(plan, run, url, thread_id)
-    command = Command(plan.sidecar, environment, plan.cwd, grace=_SIDECAR_GRACE)
+    mode, thread_id = thread
     while True:
         for delay in plan.delays():
             await trio.sleep(delay)
             began = trio.current_time()
+            environment = _sidecar_environment(plan, run, url, mode, thread_id)
+            command = Command(plan.sidecar, environment, plan.cwd, grace=_SIDECAR_GRACE)
             code = await _run_sidecar(command, run, to_stderr=plan.headless)
             if code in _FINAL:
-                why = f"{_FINAL[code]}: {run.last_words('sidecar')}" if not plan.headless else _FINAL[code]
-                log.error("sidecar ended for good", code=code, reason=_FINAL[code])
-                outcome.notices.append(f"the sidecar ended, so no more messages came in; {why}")
-                outcome.exit_code = code if plan.headless else outcome.exit_code
+                _give_up(plan, run, code, outcome)
                 return
             log.warning("sidecar ended; starting it again", code=code)
+            if mode == "start":
+                mode = "auto"  # take up the thread its predecessor began; the state file names it
             if trio.current_time() - began >= _STABLE_AFTER:
                 break
+
+
+def _give_up(plan: Launch, run: RunDirectory, code: int, outcome: Outcome) -> None:
+    log.error("sidecar ended for good", code=code, reason=_FINAL[code])
+    if plan.headless:
+        outcome.exit_code = code
+        outcome.notices.append(f"the sidecar ended: {_FINAL[code]}")
+    else:
+        last = run.last_words("sidecar")
+        outcome.notices.append(f"the sidecar ended, so no more messages came in: {_FINAL[code]}\n  {last}")
 
 
 async def _run_sidecar(command: Command, run: RunDirectory, *, to_stderr: bool) -> int:
@@ -208,18 +226,20 @@ async def _run_sidecar(command: Command, run: RunDirectory, *, to_stderr: bool) 
             return await process.wait()
 
 
-def _sidecar_environment(plan: Launch, run: RunDirectory, url: str, thread_id: str | None) -> dict[str, str]:
+def _sidecar_environment(
+    plan: Launch, run: RunDirectory, url: str, mode: str, thread_id: str | None
+) -> dict[str, str]:
     approval_policy, sandbox = plan.arguments.permissions
     told = {
         "CODEX_APP_SERVER_URL": url,
         "CODEX_APP_SERVER_TOKEN_FILE": str(run.token_file),
-        # auto: the first starts a thread, the one after a crash takes it up again (the state file is this run's own).
-        "CODEX_THREAD_MODE": "auto" if thread_id is None else "resume",
+        "CODEX_THREAD_MODE": mode,
         "CODEX_THREAD_ID": thread_id,
         "AGENT_RELAY_CODEX_CWD": plan.arguments.cwd or plan.cwd,
-        "AGENT_RELAY_CODEX_STATE_PATH": str(run.state_file),
         "AGENT_RELAY_CODEX_APPROVAL_POLICY": approval_policy,
         "AGENT_RELAY_CODEX_SANDBOX": sandbox,
     }
+    # Who wants to take up a thread in a later run keeps the state in a place of their own.
+    default = {"AGENT_RELAY_CODEX_STATE_PATH": str(run.state_file)}
     kept = {name: value for name, value in plan.environment.items() if name not in told}
-    return kept | {name: value for name, value in told.items() if value is not None}
+    return default | kept | {name: value for name, value in told.items() if value is not None}
