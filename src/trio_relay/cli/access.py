@@ -98,7 +98,10 @@ def revoke(*, token_id: int, relay_url: str | None) -> None:
 )
 @relay_option
 def invite(*, agent: str | None, hours: float, url: str | None, relay_url: str | None) -> None:
-    """Print one line to paste on another machine, good for one use."""
+    """Invite another machine.
+
+    Prints one line to paste there, good for one use.
+    """
     request = TicketRequest(agent_id=agent, ttl_ms=max(1_000, round(hours * _HOUR)))
     ticket = call_relay(relay_url, lambda relay: admin.invite(relay, request))
     click.echo(f"trio-relay join {url or agent_settings(relay_url=relay_url).relay_url} {ticket.ticket}")
@@ -110,7 +113,10 @@ def invite(*, agent: str | None, hours: float, url: str | None, relay_url: str |
 @click.option("--agent", metavar="ID", help="Bind the token to this agent.")
 @click.option("--forget", "leave", is_flag=True, help="Drop what joining has left here; needs no ticket.")
 def join(*, url: str, ticket: str | None, agent: str | None, leave: bool) -> None:
-    """Join the relay at URL with a TICKET that `trio-relay invite` printed there."""
+    """Join a relay with a ticket.
+
+    `trio-relay invite` prints the TICKET where the relay at URL runs.
+    """
     if leave:
         click.echo(
             f"Forgotten: {printable(url)}." if forget(url) else f"Nothing was kept for {printable(url)}."

@@ -23,7 +23,7 @@ LOOK_EVERY = 0.02
 @json_option
 @relay_option
 def explain(*, message_id: int, as_json: bool, relay_url: str | None) -> None:
-    """Tell what happened to a message: who, when, and why not yet."""
+    """Tell what happened to a message, and why not yet."""
     found = call_relay(relay_url, lambda relay: admin.explain(relay, message_id))
     if as_json:
         echo_json(found)
@@ -59,9 +59,9 @@ def as_text(found: Explanation) -> str:
 @json_option
 @relay_option
 def prove(*, sender: str, recipient: str, timeout: float, as_json: bool, relay_url: str | None) -> None:
-    """Send a canary from A to B and back through the real path, with no model; time each rung.
+    """Prove the way between two agents with a canary.
 
-    B's program takes the canary, asks its session whether it is there, and says so. Exit 5 if it does not.
+    It goes from A to B and back through the real path, with no model, and each rung is timed. B's program takes it, asks its session whether it is there, and says so. Exit 5 if it does not.
     """
 
     async def work(relay: RelayClient) -> list[dict[str, Any]]:

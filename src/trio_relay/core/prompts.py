@@ -72,8 +72,10 @@ def fence_mark(nonce: str, bodies: Sequence[str]) -> str:
 def _envelope(message: Message, reader: str) -> str:
     sent = datetime.fromtimestamp(message.created_at / 1000, UTC).strftime("%Y-%m-%d %H:%MZ")
     parts = [
-        f"message {message.id} from {line(message.authority)} {line(message.sender)} "
-        f"to {'you' if message.to == reader else line(message.to)}",
+        (
+            f"message {message.id} from {line(message.authority)} {line(message.sender)} "
+            f"to {'you' if message.to == reader else line(message.to)}"
+        ),
         sent,
     ]
     if message.reply_to is not None:
