@@ -1,8 +1,16 @@
 """A message reaches the thread, and the answer comes back."""
 
-from support.mock_model import Text
+from typing import Any
+
+import pytest
+import trio
+
+from support.fake_codex_thread import Said
+from support.mock_model import Failure, Text, ToolCall, shell
 from support.sidecar import Stage
-from trio_relay.core.model import Rung
+from trio_relay.core.model import AgentStatus, Rung
+from trio_relay.core.wire import SendRequest
+from trio_relay.settings import AgentSettings
 
 
 async def test_a_message_reaches_an_idle_thread_and_the_answer_comes_back(stage: Stage) -> None:
@@ -30,3 +38,206 @@ async def test_a_message_reaches_an_idle_thread_and_the_answer_comes_back(stage:
         assert evidence["answered"] == {"replyId": reply.id}
         assert evidence["settled"] == {"turn": "completed", "turnId": turn}
         assert bob.state.in_flight == []
+
+
+async def test_a_lone_message_waits_for_company_at_most_fifty_milliseconds(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        (receipt,) = await stage.relay.receipts(sent.id)
+        at = {str(step.state): step.at for step in receipt.steps}
+        assert at["handed_off"] - at["accepted"] <= 50
+
+
+async def test_a_burst_becomes_one_turn_and_each_sender_gets_one_reply_a_conversation(stage: Stage) -> None:
+    await stage.join("carol")
+    async with stage.sidecar() as bob:
+        first = await stage.send(bob.agent_id, "one")
+        second = await stage.send(bob.agent_id, "two", reply_to=first.id)
+        other = await stage.send(bob.agent_id, "three", sender="carol")
+        apart = await stage.send(bob.agent_id, "four")
+        for sent in (first, second, other, apart):
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+
+        ids = ",".join(str(sent.id) for sent in (first, second, other, apart))
+        assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{ids}"]
+        assert [reply.reply_to for reply in await stage.replies()] == [second.id, apart.id]
+        (to_carol,) = await stage.replies("carol")
+        assert to_carol.reply_to == other.id
+        evidence = await stage.evidence(first.id, bob.agent_id)
+        assert evidence["answered"] == {"replyId": (await stage.replies())[0].id}
+
+
+async def test_a_message_to_a_busy_thread_is_steered_into_the_running_turn(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 30"), Text("Did both.")]
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        second = await stage.send(bob.agent_id, "second")
+        await stage.until(second.id, bob.agent_id, Rung.HANDED_OFF)
+        assert (await stage.relay.agent(bob.agent_id)).status is AgentStatus.BUSY
+        for sent in (first, second):
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+
+        assert len(stage.fake.disk[bob.thread_id].turns) == 1
+        assert (await stage.evidence(second.id, bob.agent_id))["handed_off"]["mode"] == "steer"
+        assert [(reply.reply_to, reply.body) for reply in await stage.replies()] == [
+            (first.id, "Did both."),
+            (second.id, "Did both."),
+        ]
+
+
+async def test_an_urgent_message_interrupts_and_what_the_interrupt_lost_is_delivered_again(
+    stage: Stage,
+) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 1000"), Text("Stopped."), Text("And the rest.")]
+        first = await stage.send(bob.agent_id, "long work")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        steered = await stage.send(bob.agent_id, "a detail")
+        await stage.until(steered.id, bob.agent_id, Rung.HANDED_OFF)  # waits for the tool: not in context
+        urgent = await stage.send(bob.agent_id, "stop!", meta={"priority": "urgent"})
+        for sent in (first, steered, urgent):
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+
+        thread = stage.fake.thread(bob.thread_id)
+        assert sorted(thread.client_ids) == sorted(f"relay:{sent.id}" for sent in (first, steered, urgent))
+        assert (await stage.evidence(first.id, bob.agent_id))["settled"]["turn"] == "interrupted"
+        assert (await stage.evidence(urgent.id, bob.agent_id))["handed_off"]["mode"] == "interrupt"
+        again = await stage.evidence(steered.id, bob.agent_id)
+        assert again["handed_off"]["attempt"] == 2
+        assert {reply.reply_to for reply in await stage.replies()} == {steered.id, urgent.id}
+
+
+async def test_a_message_that_wants_a_turn_of_its_own_waits_for_the_end_of_the_running_one(
+    stage: Stage,
+) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 30"), Text("First."), Text("Second.")]
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        second = await stage.send(bob.agent_id, "second", meta={"delivery": "start"})
+        await stage.until(second.id, bob.agent_id, Rung.SETTLED)
+        assert [turn["status"] for turn in stage.fake.disk[bob.thread_id].turns] == ["completed"] * 2
+        assert [reply.body for reply in await stage.replies()] == ["First.", "Second."]
+        (receipt,) = await stage.relay.receipts(second.id)
+        assert receipt.attempts == 1  # waiting for a busy thread is no attempt
+
+
+@pytest.mark.parametrize("meanwhile", ["ended", "another turn"])
+async def test_a_steer_that_comes_too_late_still_arrives_once(stage: Stage, meanwhile: str) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 1000"), Text("Done.")]
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        thread = stage.fake.thread(bob.thread_id)
+
+        async def person_acts(method: str, params: dict[str, Any]) -> None:
+            if method == "turn/steer":
+                stage.fake.before_call = None
+                thread.interrupt(params["expectedTurnId"])
+                if meanwhile == "another turn":
+                    thread.accept(stage.fake.memory.process, Said("never mind", None))
+
+        stage.fake.before_call = person_acts
+        second = await stage.send(bob.agent_id, "second")
+        await stage.until(second.id, bob.agent_id, Rung.SETTLED)
+        assert thread.client_ids == [f"relay:{first.id}", f"relay:{second.id}"]
+        mode = "start" if meanwhile == "ended" else "steer"
+        assert (await stage.evidence(second.id, bob.agent_id))["handed_off"]["mode"] == mode
+
+
+@pytest.mark.parametrize(
+    ("final", "kind"), [("NO_REPLY", "message"), ("  NO_REPLY\n", "message"), ("Thanks!", "ack")]
+)
+async def test_nothing_is_answered_when_nothing_is_to_be_said(stage: Stage, final: str, kind: str) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = Text(final)
+        sent = await stage.send(bob.agent_id, type=kind)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert "answered" not in await stage.ladder(sent.id, bob.agent_id)
+        assert await stage.replies() == []
+
+
+async def test_automatic_replies_can_be_turned_off(stage: Stage) -> None:
+    async with stage.sidecar(auto_reply="off") as bob:
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert await stage.replies() == []
+        assert "NO_REPLY" not in stage.fake.thread(bob.thread_id).user_texts[0]
+
+
+async def test_what_the_model_has_answered_itself_is_not_answered_again(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+
+        async def answer_by_tool(_: dict[str, Any]) -> str:
+            await stage.relay.send(
+                SendRequest(sender=bob.agent_id, to="alice", body="by tool", reply_to=sent.id)
+            )
+            return "sent"
+
+        stage.fake.tools["relay_send"] = answer_by_tool
+        stage.fake.model.script = [ToolCall("relay_send", {}), Text("I have answered.")]
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert [reply.body for reply in await stage.replies()] == ["by tool"]
+
+
+async def test_a_failed_turn_is_told_as_it_was_and_the_next_one_works(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [Failure(500, "overloaded"), Text("Better now.")]
+        sent = await stage.send(bob.agent_id, "first")
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert await stage.ladder(sent.id, bob.agent_id) == [
+            "accepted", "queued", "handed_off", "in_context", "settled"
+        ]  # fmt: skip
+        evidence = await stage.evidence(sent.id, bob.agent_id)
+        assert evidence["settled"]["turn"] == "failed"
+        assert evidence["settled"]["error"] == "overloaded"
+        second = await stage.send(bob.agent_id, "second")
+        await stage.until(second.id, bob.agent_id, Rung.SETTLED)
+        assert [reply.reply_to for reply in await stage.replies()] == [second.id]
+        assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{sent.id}", f"relay:{second.id}"]
+
+
+async def test_messages_on_other_channels_are_settled_and_not_polled_again(stage: Stage) -> None:
+    async with stage.sidecar(agent=AgentSettings(channels=("ops",))) as bob:
+        sent = await stage.send(bob.agent_id, channel="dev")
+        heard = await stage.send(bob.agent_id, channel="ops")
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        await stage.until(heard.id, bob.agent_id, Rung.SETTLED)
+        assert (await stage.evidence(sent.id, bob.agent_id))["settled"] == {
+            "skipped": "channel",
+            "channel": "dev",
+        }
+        assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{heard.id}"]
+        assert await stage.relay.inbox(bob.agent_id, unread=True) == []
+
+
+async def test_a_message_codex_cannot_take_is_dead_with_the_reason(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        sent = await stage.send(bob.agent_id, "\u200b" * 150_000)  # each is written out as eight characters
+        await stage.until(sent.id, bob.agent_id, Rung.DEAD)
+        evidence = await stage.evidence(sent.id, bob.agent_id)
+        assert evidence["dead"]["reason"] == "too long for Codex"
+        assert evidence["dead"]["limit"] == 1_048_576
+
+
+async def test_a_person_s_own_turns_are_left_alone(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        thread = stage.fake.thread(bob.thread_id)
+        thread.accept(stage.fake.memory.process, Said("the person types", None))
+        await trio.sleep(5)
+        assert await stage.replies() == []
+        assert (await stage.relay.agent(bob.agent_id)).status is AgentStatus.IDLE
+
+
+async def test_the_thread_knows_from_the_start_who_it_is(stage: Stage) -> None:
+    settings = AgentSettings(label="Bob", tags=("backend",), channels=("ops",))
+    async with stage.sidecar(agent=settings) as bob:
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        developer = stage.fake.model.requests[0].texts("developer")
+        (context,) = developer
+        for words in (bob.agent_id, "Bob", "backend", "ops", "NO_REPLY"):
+            assert words in context

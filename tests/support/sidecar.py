@@ -1,7 +1,7 @@
 """A stage for sidecars: a relay and a fake app-server in this process, and as many sidecars between them as a test wants.
 
-Everything runs in virtual time. `Stage.sidecar` runs one for the time of a block and ends it as SIGTERM does;
-`Running.kill` ends it as SIGKILL does: not a byte leaves it any more.
+Everything runs in virtual time. `Stage.sidecar` runs one for the time of a block and ends it as SIGTERM does, or, with
+`killed_at`, as SIGKILL does: from that step on not a byte leaves it.
 """
 
 import random
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import trio
 
 from support.fake_app_server import FakeAppServer
@@ -26,15 +27,94 @@ from trio_relay.sidecar.state_file import State, StateFile
 from trio_relay.sidecar.world import World
 
 
+class Killed(BaseException):
+    """The process has been killed: nothing of ours catches this."""
+
+
+@dataclass
+class Mortal:
+    """A process that is killed at its `at`-th step; a step is a byte leaving it or reaching it.
+
+    What its dying tasks still try to do reaches nobody, and what they write is undone.
+    """
+
+    at: int
+    state_path: Path
+    steps: int = 0
+    will: bytes | None = None
+
+    @property
+    def dead(self) -> bool:
+        return self.steps >= self.at
+
+    async def step(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self.dead:
+            self.steps += 1
+            if not self.dead:
+                return
+            self.will = self.state_path.read_bytes()
+        raise Killed
+
+    def bury(self) -> None:
+        if self.will is not None:
+            self.state_path.write_bytes(self.will)
+
+
+class MortalTransport(CuttableTransport):
+    """HTTP of a process that dies: before a request leaves, or after the relay has done it."""
+
+    def __init__(self, app: Any, mortal: Mortal) -> None:
+        super().__init__(app)
+        self._mortal = mortal
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        await self._mortal.step()
+        response = await super().handle_async_request(request)
+        await self._mortal.step()
+        return response
+
+
+class MortalStream(trio.abc.Stream):
+    """The byte stream of a process that dies."""
+
+    def __init__(self, inner: trio.abc.Stream, mortal: Mortal) -> None:
+        self._inner = inner
+        self._mortal = mortal
+
+    async def send_all(self, data: Any) -> None:
+        await self._mortal.step()
+        await self._inner.send_all(data)
+        await self._mortal.step()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._inner.receive_some(max_bytes)
+        await self._mortal.step()
+        return data
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self._inner)
+
+
 @dataclass
 class Running:
     """A sidecar that runs, or has run."""
 
     transport: CuttableTransport
     state_path: Path
+    mortal: Mortal | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     done: trio.Event = field(default_factory=trio.Event)
     exit_code: int | None = None
+    stream: trio.abc.Stream | None = None
+
+    async def cut(self) -> None:
+        """Break the connection to the app-server, which goes on."""
+        assert self.stream is not None
+        await trio.aclose_forcefully(self.stream)
 
     @property
     def state(self) -> State:
@@ -52,8 +132,9 @@ class Running:
 
     async def ready(self) -> None:
         """Wait until it says it is ready."""
-        while not self.state.ready:
-            await trio.sleep(0.01)
+        with trio.fail_after(60):
+            while not self.state.ready:
+                await trio.sleep(0.01)
 
 
 @dataclass
@@ -69,9 +150,8 @@ class Stage:
     def relay(self) -> RelayClient:
         return self.room.relay
 
-    def world(self, transport: Any, state_path: Path, *, dial: Any = None) -> World:
+    def world(self, transport: Any, state_path: Path, *, dial: Any) -> World:
         settings = self.room.settings
-        dial = dial or self.fake.dial
         return World(
             host="laptop",
             cwd="/home/ann/shop",
@@ -87,17 +167,36 @@ class Stage:
 
     @asynccontextmanager
     async def sidecar(
-        self, *, name: str = "one", agent: AgentSettings | None = None, ready: bool = True, **settings: Any
+        self,
+        *,
+        name: str = "one",
+        agent: AgentSettings | None = None,
+        ready: bool = True,
+        killed_at: int | None = None,
+        **settings: Any,
     ) -> AsyncIterator[Running]:
         """Run a sidecar for the time of the block; its state survives in the file called `name`."""
-        transport = CuttableTransport(self.room.app)
-        running = Running(transport, self.directory / f"{name}.json")
-        world = self.world(transport, running.state_path)
+        path = self.directory / f"{name}.json"
+        mortal = None if killed_at is None else Mortal(killed_at, path)
+        transport = (
+            CuttableTransport(self.room.app) if mortal is None else MortalTransport(self.room.app, mortal)
+        )
+        running = Running(transport, path, mortal)
+
+        async def dial() -> trio.abc.Stream:
+            stream = running.stream = await self.fake.dial()
+            return stream if mortal is None else MortalStream(stream, mortal)
+
+        world = self.world(transport, path, dial=dial)
         sidecar = SidecarSettings(**({"thread_mode": "auto"} | settings))
 
         async def run() -> None:
-            with running.scope:
-                running.exit_code = await run_sidecar(agent or AgentSettings(), sidecar, world)
+            try:
+                with running.scope:
+                    running.exit_code = await run_sidecar(agent or AgentSettings(), sidecar, world)
+            except* Killed:
+                assert mortal is not None
+                mortal.bury()
             running.done.set()
 
         async with trio.open_nursery() as nursery:
@@ -133,9 +232,12 @@ class Stage:
         return {str(step.state): step.evidence for step in receipts[agent_id].steps}
 
     async def until(self, message_id: int, agent_id: str, rung: Rung) -> None:
-        """Wait until a delivery stands on a rung."""
-        while await self.rung(message_id, agent_id) is not rung:
-            await trio.sleep(0.05)
+        """Wait until a delivery has reached a rung, an hour at most."""
+        pause = 0.05
+        with trio.fail_after(3600):
+            while str(rung) not in await self.ladder(message_id, agent_id):
+                await trio.sleep(pause)
+                pause = min(pause * 1.5, 10)
 
     async def replies(self, name: str = "alice") -> list[InboxMessage]:
         """Read what has come for somebody."""

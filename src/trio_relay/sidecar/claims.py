@@ -42,6 +42,7 @@ class Claims:
         self._nursery = nursery
         self._every = every
         self._held: dict[int, _Claim] = {}
+        self._over: set[int] = set()
 
     def holds(self, message_id: int) -> bool:
         """Say whether the claim on a message is ours, as far as we know."""
@@ -57,7 +58,10 @@ class Claims:
         except StaleInstance:
             raise
         except Conflict as refusal:
-            return Taken.GONE if refusal.code == "completed" else Taken.OTHERS
+            if refusal.code != "completed":
+                return Taken.OTHERS
+            self._over.add(message_id)
+            return Taken.GONE
         except NotFound:
             return Taken.GONE
         except WEATHER:
@@ -65,6 +69,10 @@ class Claims:
         claim = self._held[message_id] = _Claim(claimed.lease_token)
         self._nursery.start_soon(self._hold, claimed, claim)
         return Taken.OURS
+
+    def is_over(self, message_id: int) -> bool:
+        """Say whether the relay called the work completed when it was last asked: by a predecessor or another agent."""
+        return message_id in self._over
 
     async def complete(self, message_id: int, result: dict[str, Any]) -> bool:
         """Complete claimed work; False when the claim is not ours any more."""

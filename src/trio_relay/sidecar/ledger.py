@@ -251,6 +251,12 @@ class Ledger:
         """Hand-offs in context of a turn that is not the `running` one: how it ended is to be looked up."""
         return [h for h in self._handoffs if h.phase is Phase.IN_CONTEXT and h.turn_id != running]
 
+    @property
+    def claimable_in_hand(self) -> list[int]:
+        """Claimable messages that may be in the thread: their claims are needed to the end."""
+        handed = (handoff for handoff in self._handoffs if handoff.phase is not Phase.WAITING)
+        return [message.id for handoff in handed for message in handoff.messages if message.claimable]
+
     def wait_for_turn(self, handoff: HandOff, turn_id: str | None, now: float) -> None:
         """Believe that a running turn may still take it; it is doubtful again when that turn ends."""
         handoff.phase, handoff.turn_id, handoff.accepted_at = Phase.ACCEPTED, turn_id, now

@@ -126,7 +126,7 @@ class Outbox:
 
     async def _finish_claim(self, message_id: int, ended: TurnEnded) -> str:
         if not self.claims.holds(message_id):
-            return "lost"
+            return "over" if self.claims.is_over(message_id) else "lost"
         if ended.status == "completed":
             return (
                 "completed" if await self.claims.complete(message_id, {"turnId": ended.turn_id}) else "lost"

@@ -151,6 +151,10 @@ class _Sidecar:
                 await registration.start(
                     poll_inbox, session, ledger, situation, self._book, self._settings.poll_interval
                 )
+                for (
+                    message_id
+                ) in ledger.claimable_in_hand:  # a new instance holds none of the old one's claims
+                    await claims.take(message_id)
                 registration.start_soon(outbox.run, ledger.finished)
                 await self._stay_attached(situation, ledger, claims)
         except* (Unregistered, StaleInstance, Refused) as group:
