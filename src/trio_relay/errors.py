@@ -70,6 +70,16 @@ class Unauthorized(Refused):
     default_code = "unauthorized"
 
 
+class RateLimited(RelayError):  # noqa: N818  # an answer, not a failure
+    """Too many of these in a short time; after `retry_after` seconds one will be taken again."""
+
+    default_code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: float, code: str | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
+
+
 class ConnectionLost(RelayError):  # noqa: N818  # weather, not a mistake
     """The other side cannot be reached, went away, or did not answer in time: try again later."""
 

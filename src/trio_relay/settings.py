@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trio_relay.core.integrations import VARIABLE, Integration, parse_integrations
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -160,6 +162,27 @@ SERVER = (
         1_000_000,
         positive_int,
         "events kept for resuming, at most",
+    ),
+    Setting(
+        "AGENT_RELAY_PAIR_INVITE_TTL_MS",
+        "pair_invite_ttl",
+        300.0,
+        milliseconds,
+        "how long an invitation to pair waits for an answer",
+    ),
+    Setting(
+        VARIABLE,
+        "integrations",
+        (),
+        parse_integrations,
+        "programs that may post events: a JSON list, see api.md; a mistake in it stops the start",
+    ),
+    Setting(
+        "AGENT_RELAY_INTEGRATION_RATE_LIMIT_PER_MINUTE",
+        "integration_rate_limit",
+        120,
+        positive_int,
+        "events an integration may post in any minute",
     ),
 )
 
@@ -341,6 +364,9 @@ class ServerSettings:
     thread_rate: int = 60
     event_log_hours: int = 24
     event_log_max: int = 1_000_000
+    pair_invite_ttl: float = 300.0
+    integrations: tuple[Integration, ...] = ()
+    integration_rate_limit: int = 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from trio_relay.core.model import Verdict
-from trio_relay.core.wire import AgentId, Name, SessionFields, Wire
+from trio_relay.core.wire import AgentId, MessageId, Name, SessionFields, Wire
 
 
 class PairStatus(StrEnum):
@@ -39,7 +39,7 @@ class PairMessage(SessionFields, kw_only=True):
     sender: AgentId = msgspec.field(name="from")
     body: str
     subject: Annotated[str, msgspec.Meta(max_length=500)] | None = None
-    reply_to: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    reply_to: MessageId | None = None
     type: Name | None = None
     meta: dict[str, Any] = msgspec.field(default_factory=dict)
     idempotency_key: Name | None = None

@@ -7,11 +7,14 @@ from trio_relay.relay.web import access, metrics, problems
 from trio_relay.relay.web.agents import agents_blueprint
 from trio_relay.relay.web.docs import docs_blueprint
 from trio_relay.relay.web.events import events_blueprint
+from trio_relay.relay.web.integrations import integrations_blueprint
 from trio_relay.relay.web.messages import messages_blueprint
 from trio_relay.relay.web.metrics import metrics_blueprint
 from trio_relay.relay.web.openapi import openapi_blueprint
+from trio_relay.relay.web.pairs import pairs_blueprint
 from trio_relay.relay.web.rooms import rooms_blueprint
 from trio_relay.relay.web.system import system_blueprint
+from trio_relay.relay.web.tasks import tasks_blueprint
 from trio_relay.relay.web.tokens import tokens_blueprint
 from trio_relay.settings import ServerSettings
 
@@ -29,6 +32,9 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
         agents_blueprint,
         messages_blueprint,
         rooms_blueprint,
+        pairs_blueprint,
+        tasks_blueprint,
+        integrations_blueprint,
         tokens_blueprint,
         events_blueprint,
         metrics_blueprint,

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 import trio
 
+from trio_relay.relay.operations.callbacks import CALLBACKS
+from trio_relay.relay.operations.tx import EVENTS
+
 
 class Hub:
     """The doorbells, by agent id."""
@@ -50,5 +53,5 @@ class Hub:
 
     @property
     def waiting_for_messages(self) -> int:
-        """How many polls are open: every bell but that of the event log, which has no agent's name."""
-        return self.waiting - len(self._bells.get("", ()))
+        """How many polls are open: every bell but those of the relay's own tasks."""
+        return self.waiting - sum(len(self._bells.get(name, ())) for name in (EVENTS, CALLBACKS))

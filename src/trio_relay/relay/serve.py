@@ -15,9 +15,11 @@ import platformdirs
 import structlog
 import trio
 
+from trio_relay.core.integrations import by_token
 from trio_relay.errors import Refused
 from trio_relay.relay import housekeeping
 from trio_relay.relay.app import create_app
+from trio_relay.relay.callbacks import call_back
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.serving import ServingConfig, serve_app, tune_gc
 from trio_relay.relay.web.access import is_loopback
@@ -54,6 +56,20 @@ def check_bind(settings: ServerSettings) -> None:
         )
 
 
+def check_integrations(settings: ServerSettings) -> None:
+    """Refuse an integration that could do everything.
+
+    Raises:
+        Refused: one has the shared token as its own (code ``integration_token_shared``).
+
+    """
+    if settings.token is not None and by_token(settings.integrations, settings.token) is not None:
+        raise Refused(
+            "an integration in AGENT_RELAY_INTEGRATIONS has AGENT_RELAY_TOKEN as its token: give it its own",
+            code="integration_token_shared",
+        )
+
+
 async def serve(
     settings: ServerSettings, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
 ) -> None:
@@ -83,6 +99,7 @@ async def serve_until(
 ) -> None:
     """Serve until `stop` is set: what `serve` does, for callers with signals of their own."""
     check_bind(settings)
+    check_integrations(settings)
     async with open_store(database_path(settings)) as store:
         service = RelayService(store, settings, now=unix_ms, new_token=partial(secrets.token_urlsafe, 18))
         app = create_app(service, settings)
@@ -92,6 +109,7 @@ async def serve_until(
             upkeep.start_soon(housekeeping.keep_house, service)
             upkeep.start_soon(housekeeping.expire, service)
             upkeep.start_soon(service.events.follow)
+            upkeep.start_soon(call_back, service)
             async with trio.open_nursery() as server:
                 urls: Sequence[str] = await server.start(
                     partial(

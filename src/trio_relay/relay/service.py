@@ -64,6 +64,10 @@ class RelayService:
             loops=Limits(hops=settings.max_hops, cycles=settings.max_cycles, rate=settings.thread_rate),
         )
 
+    def now(self) -> int:
+        """Unix milliseconds, by the relay's clock."""
+        return self._now()
+
     async def write(self, operation: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one of ``operations/`` in a durable transaction; after the commit, wake whom it concerns.
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from trio_relay.core.integrations import by_token
 from trio_relay.errors import Refused, RelayError
 from trio_relay.relay.credentials import caller
 from trio_relay.relay.service import RelayService
@@ -20,6 +21,8 @@ from trio_relay.settings import ServerSettings
 #: Served to anyone: signs of life, the page that asks for the token, what the API is, and tickets, which are a
 #: credential themselves.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/docs", "/openapi.json", "/api/join"})
+#: The blueprint of the routes that have tokens of their own.
+INTEGRATIONS = "integrations"
 _CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Agent-Relay-Token",
@@ -36,8 +39,11 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
             check_host(request.headers.get("Host", ""), settings)
             check_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
             if request.method == "OPTIONS":
-                return Response(status=204)
-            if request.path not in OPEN_PATHS:
+                return Response(b"", status=204)  # without a body Quart asks asyncio for one
+            if request.blueprint == INTEGRATIONS:
+                pass  # its own tokens, checked by its own blueprint
+            elif request.path not in OPEN_PATHS:
+                check_reach(token_of_request(), settings)
                 caller.set(await service.authenticate(token_of_request()))
         except RelayError as error:
             return problem_of(error)
@@ -66,6 +72,17 @@ def token_of(authorization: str | None, own_header: str | None) -> str | None:
     if authorization is not None and authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
     return None
+
+
+def check_reach(secret: str | None, settings: ServerSettings) -> None:
+    """Keep integrations where they belong.
+
+    Raises:
+        Refused: this is the token of an integration (code ``integration_only``).
+
+    """
+    if secret is not None and by_token(settings.integrations, secret) is not None:
+        raise Refused("this token reaches /api/integrations only", code="integration_only")
 
 
 def check_host(host: str, settings: ServerSettings) -> None:

@@ -1,6 +1,7 @@
 """Errors on the wire: RFC 9457 problem documents. The status of each error class is this table."""
 
 import http
+import math
 import re
 import traceback
 
@@ -17,6 +18,7 @@ from trio_relay.errors import (
     FieldError,
     Invalid,
     NotFound,
+    RateLimited,
     Refused,
     RelayError,
     Unauthorized,
@@ -31,6 +33,7 @@ STATUS: dict[type[RelayError], int] = {
     Refused: 403,
     NotFound: 404,
     Conflict: 409,
+    RateLimited: 429,
     Unavailable: 503,
     ConnectionLost: 502,
     RelayError: 500,
@@ -78,7 +81,10 @@ def problem(status: int, detail: str, code: str, fields: tuple[FieldError, ...] 
 
 def problem_of(error: RelayError) -> Response:
     """An error of ours as a response."""
-    return problem(status_of(error), error.detail, error.code, error.fields)
+    response = problem(status_of(error), error.detail, error.code, error.fields)
+    if isinstance(error, RateLimited):
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
 
 
 def install(app: QuartTrio) -> None:
