@@ -59,6 +59,23 @@ async def test_an_app_that_fails_is_answered_for_and_the_connection_ends() -> No
     assert SECRET not in str(logs)
 
 
+async def test_an_answer_to_a_client_that_broke_the_protocol_goes_nowhere() -> None:
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await raw_app(scope, receive, send)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await raw_app(scope, receive, send)
+        return None
+
+    with capture_logs() as logs:
+        async with serving(late) as server, raw_client(server.url) as client:
+            await client.send(request("POST", "/", "Transfer-Encoding: chunked") + b"nonsense\r\n")
+            assert (await client.read_answer()).status == 400
+            assert await client.read_to_end() == b""
+    assert logs == []
+
+
 async def test_an_answer_that_breaks_off_ends_the_connection() -> None:
     async def failing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -64,7 +64,7 @@ class Connections:
             connection.stop()
 
     def cut(self) -> None:
-        """End every connection now, whatever it is doing."""
+        """Close every connection now, whatever it is doing. Apps that go on are for the caller to cancel."""
         self.stopping = True
         for connection in tuple(self._open):
             connection.cut()
@@ -97,7 +97,6 @@ class Connection:
         self._settings = service.settings
         self._connections = service.connections
         self._protocol: RelayH11
-        self._life = trio.CancelScope()
         #: Around the reader; its deadline is the idle time-out while no request is open.
         self._reading = trio.CancelScope()
         self._lingering = trio.CancelScope()
@@ -114,7 +113,7 @@ class Connection:
         except OSError:  # gone before we looked
             return
         try:
-            with self._connections.holding(self), self._life:
+            with self._connections.holding(self):
                 await self._serve(client, server)
         except* Exception as errors:  # noqa: BLE001  # one connection's failure must spare its siblings
             log.warning("connection failed", client=client, error=describe(errors))
@@ -148,9 +147,8 @@ class Connection:
             self.hang_up()
 
     def cut(self) -> None:
-        """End now. Closing the socket also ends a write in progress, which no cancellation reaches."""
+        """Close now. That also ends a write in progress, which no cancellation reaches."""
         self._stream.socket.close()
-        self._life.cancel()
 
     def hang_up(self) -> None:
         """Tell the peer that nothing more comes and let the reader close. Safe to call again, from any task."""
@@ -173,8 +171,6 @@ class Connection:
         # A deadline to move, where hypercorn starts and cancels a task per request.
         self._idle = idle
         self._reading.deadline = trio.current_time() + self._settings.keep_alive_timeout if idle else inf
-        if idle and self._connections.stopping:
-            self.hang_up()
 
     async def _read(self) -> None:
         with self._reading:
@@ -223,8 +219,7 @@ class Connection:
 async def turn_away(stream: trio.SocketStream) -> None:
     """Answer 503 on a connection that is one too many. The caller closes it."""
     with trio.move_on_after(1), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        await stream.receive_some(
-            _RECEIVE_SIZE
-        )  # unread input would reset the connection before it sees our answer
+        # Unread input would reset the connection before the client sees our answer.
+        await stream.receive_some(_RECEIVE_SIZE)
         await stream.send_all(TOO_MANY.as_bytes())
         await stream.send_eof()
