@@ -43,6 +43,7 @@ from trio_relay.errors import (
     Invalid,
     LeaseLost,
     NotFound,
+    RateLimited,
     Refused,
     RelayError,
     StaleInstance,
@@ -330,8 +331,13 @@ def _error_of(response: httpx2.Response, url: str) -> RelayError:
     except (msgspec.DecodeError, UnicodeDecodeError):
         document = Problem(title="", status=response.status_code)
     detail = document.detail or f"the relay at {url} answered {response.status_code}"
-    if response.status_code >= 500:
+    if response.status_code >= 500 or response.status_code == 408:
         return ConnectionLost(detail, code=document.code or "server_error")
+    if response.status_code == 429:
+        wait = response.headers.get("Retry-After", "")
+        return RateLimited(
+            detail, retry_after=float(wait) if wait.isdecimal() else 1.0, code=document.code or None
+        )
     kind = _BY_CODE.get(document.code) or _BY_STATUS.get(response.status_code, Invalid)
     fields = tuple(FieldError(each.get("path", ""), each.get("message", "")) for each in document.errors)
     return kind(detail, code=document.code or None, fields=fields)

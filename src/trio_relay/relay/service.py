@@ -26,6 +26,9 @@ from trio_relay.relay.operations.tx import Policy, Tx
 from trio_relay.settings import ServerSettings
 from trio_relay.store import SqliteStore
 
+#: So many ms without a round of `expire`, which comes every second, and the relay was not awake.
+PAUSE = 30_000
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,6 +51,8 @@ class RelayService:
         self._now = now
         self._new_token = new_token
         self._started_at = now()
+        self._awake_since = self._started_at
+        self._last_expiry: int | None = None
         self.credentials = Credentials(settings.token, now)
         self.metrics = RelayMetrics()
         self.events = EventFeed(
@@ -164,10 +169,11 @@ class RelayService:
 
     async def keep_house(self) -> None:
         """One round of housekeeping, in small transactions."""
+        self._notice_a_pause()
         offline_prune = round(self.settings.offline_prune * 1000)
         retention = self.settings.retention_days * 86_400_000
         rounds: list[Callable[[], Any]] = [
-            lambda: self.write(upkeep.silence_stale),
+            lambda: self.write(upkeep.silence_stale, awake_since=self._awake_since),
             lambda: self.write(upkeep.expire_leases),
             lambda: self.write(upkeep.prune_offline, older_than=offline_prune),
             lambda: self.write(upkeep.forget_old_messages, older_than=retention),
@@ -185,9 +191,18 @@ class RelayService:
 
     async def expire(self) -> None:
         """End what has run out: leases, so that dead work is claimable again soon, messages and invitations."""
-        await self.write(upkeep.expire_leases)
-        await self.write(upkeep.expire_messages)
+        self._notice_a_pause()
+        self._last_expiry = self._now()
+        while await self.write(upkeep.expire_leases) == upkeep.BATCH:
+            pass
+        while await self.write(upkeep.expire_messages) == upkeep.BATCH:
+            pass
         await self.write(pairs.expire_invites)
+
+    def _notice_a_pause(self) -> None:
+        # A machine that slept was not there to hear its agents, who slept as well: silence counts afresh.
+        if self._last_expiry is not None and self._now() - self._last_expiry > PAUSE:
+            self._awake_since = self._now()
 
     def _committed(self, tx: Tx) -> None:
         self.hub.ring(tx.wake)

@@ -13,8 +13,13 @@ from trio_relay.store.queries import queries
 BATCH = 100
 
 
-def silence_stale(tx: Tx) -> int:
-    """Agents not heard from for the stale time are offline; what they hold is given back."""
+def silence_stale(tx: Tx, *, awake_since: int = 0) -> int:
+    """Agents not heard from for the stale time are offline; what they hold is given back.
+
+    Silence counts only while the relay is there to hear: nobody is silent before it has been awake for that time.
+    """
+    if tx.now - awake_since <= tx.policy.stale_after:
+        return 0
     rows = list(queries.stale_agents(tx.connection, before=tx.now - tx.policy.stale_after, limit=BATCH))
     for row in rows:
         queries.silence_agent(tx.connection, id=row["id"], now=tx.now)

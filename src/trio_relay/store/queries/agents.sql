@@ -70,8 +70,9 @@ INSERT INTO agent_selectors (selector, agent_id) VALUES (:selector, :agent_id);
 SELECT id FROM agents WHERE status IN ('online', 'idle', 'busy') AND last_seen < :before ORDER BY last_seen LIMIT :limit;
 
 -- name: forgotten_agents(before, limit)
--- Agents offline since before a time.
-SELECT id FROM agents WHERE status = 'offline' AND last_seen < :before ORDER BY last_seen LIMIT :limit;
+-- Agents found offline before a time: what they last did may lie long before, when the relay itself was away.
+SELECT id FROM agents WHERE status = 'offline' AND last_seen < :before AND updated_at < :before
+ORDER BY last_seen LIMIT :limit;
 
 -- name: count_agents_by_status()
 -- For the statistics.
