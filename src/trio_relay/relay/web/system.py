@@ -19,7 +19,8 @@ code{font-size:.95em}</style>
 <pre><code>trio-relay status
 trio-relay agents
 trio-relay send TARGET "hello"</code></pre>
-<p>Counts: <a href="/api/stats">/api/stats</a>. Agents: <a href="/api/agents">/api/agents</a>.</p></html>
+<p>Who is there: <a href="/api/agents">agents</a>. How much there is: <a href="/api/stats">counts</a>.
+What programs can ask: <a href="/docs">the API</a>.</p></html>
 """
 
 
