@@ -28,6 +28,7 @@ from trio_relay.errors import (
     ConnectionLost,
     Invalid,
     NotFound,
+    RateLimited,
     Refused,
     RelayError,
     StoreInUse,
@@ -49,6 +50,7 @@ _EXIT_CODES: tuple[tuple[type[RelayError], int], ...] = (
     (StoreInUse, REFUSED),
     (ConnectionLost, UNREACHABLE),
     (Unavailable, UNREACHABLE),
+    (RateLimited, UNREACHABLE),
 )
 
 
