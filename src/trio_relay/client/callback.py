@@ -38,5 +38,5 @@ class CallbackPoster:
             return "connect_failed"
         except httpx2.TransportError:
             return "connection_lost"
-        except httpx2.InvalidURL:
+        except (httpx2.InvalidURL, UnicodeError):  # the latter from a host name that DNS cannot express
             return "bad_url"

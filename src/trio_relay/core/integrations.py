@@ -126,6 +126,7 @@ def _url(at: str, url: Any) -> str | None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+        (parts.hostname or "").encode("idna")
         _ = parts.port
     except ValueError:
         usable = False

@@ -21,7 +21,7 @@ from trio_relay.relay.operations.tasks import check_json, finish, get_task, mess
 from trio_relay.relay.operations.tx import Row, Tx, dump
 from trio_relay.store.queries import queries
 
-#: How many occurrences of one thing its history holds; the count knows them all.
+#: How many repetitions a task's history holds; the count knows them all.
 KEPT_REPEATS = 1_000
 RESOLVED = "resolved"
 
@@ -89,7 +89,7 @@ def _again(tx: Tx, task_id: int, event: IntegrationEvent) -> Task:
     queries.count_occurrence(tx.connection, id=task_id, now=tx.now)
     task = get_task(tx, task_id)
     log(tx, task_id, "repeated", task.status, by=None, data={"severity": event.severity})
-    if task.occurrence_count > KEPT_REPEATS:
+    if task.occurrence_count - 1 > KEPT_REPEATS:
         queries.drop_oldest_repeat(tx.connection, task_id=task_id)
     tx.event("task.repeated", taskId=task_id, source=task.source, occurrenceCount=task.occurrence_count)
     return task
