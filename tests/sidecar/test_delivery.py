@@ -32,9 +32,10 @@ async def test_a_message_reaches_an_idle_thread_and_the_answer_comes_back(stage:
         evidence = await stage.evidence(sent.id, bob.agent_id)
         turn = stage.fake.disk[bob.thread_id].turns[0]["id"]
         assert evidence["handed_off"] == {
-            "threadId": bob.thread_id, "turnId": turn, "clientId": f"relay:{sent.id}", "mode": "start", "attempt": 1
+            "threadId": bob.thread_id, "clientId": f"relay:{sent.id}", "mode": "start"
         }  # fmt: skip
-        assert evidence["in_context"].keys() == {"threadId", "turnId", "itemId", "clientId"}
+        assert evidence["in_context"].keys() == {"threadId", "turnId", "itemId", "clientId", "mode"}
+        assert evidence["in_context"]["turnId"] == turn
         assert evidence["answered"] == {"replyId": reply.id}
         assert evidence["settled"] == {"turn": "completed", "turnId": turn}
         assert bob.state.in_flight == []
@@ -105,7 +106,7 @@ async def test_an_urgent_message_interrupts_and_what_the_interrupt_lost_is_deliv
         assert (await stage.evidence(first.id, bob.agent_id))["settled"]["turn"] == "interrupted"
         assert (await stage.evidence(urgent.id, bob.agent_id))["handed_off"]["mode"] == "interrupt"
         again = await stage.evidence(steered.id, bob.agent_id)
-        assert again["handed_off"]["attempt"] == 2
+        assert again["handed_off"]["after"] == "not seen in context"
         assert {reply.reply_to for reply in await stage.replies()} == {steered.id, urgent.id}
 
 
@@ -144,19 +145,92 @@ async def test_a_steer_that_comes_too_late_still_arrives_once(stage: Stage, mean
         await stage.until(second.id, bob.agent_id, Rung.SETTLED)
         assert thread.client_ids == [f"relay:{first.id}", f"relay:{second.id}"]
         mode = "start" if meanwhile == "ended" else "steer"
-        assert (await stage.evidence(second.id, bob.agent_id))["handed_off"]["mode"] == mode
+        assert (await stage.evidence(second.id, bob.agent_id))["in_context"]["mode"] == mode
 
 
-@pytest.mark.parametrize(
-    ("final", "kind"), [("NO_REPLY", "message"), ("  NO_REPLY\n", "message"), ("Thanks!", "ack")]
-)
-async def test_nothing_is_answered_when_nothing_is_to_be_said(stage: Stage, final: str, kind: str) -> None:
+@pytest.mark.parametrize("final", ["NO_REPLY", "  NO_REPLY\n"])
+async def test_nothing_is_answered_when_the_model_says_so(stage: Stage, final: str) -> None:
     async with stage.sidecar() as bob:
         stage.fake.model.script = Text(final)
-        sent = await stage.send(bob.agent_id, type=kind)
+        sent = await stage.send(bob.agent_id)
         await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
         assert "answered" not in await stage.ladder(sent.id, bob.agent_id)
         assert await stage.replies() == []
+
+
+async def test_an_acknowledgement_wakes_nobody(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        sent = await stage.send(bob.agent_id, "Thanks!", type="ack")
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert (await stage.evidence(sent.id, bob.agent_id))["settled"] == {
+            "skipped": "silent",
+            "type": "ack",
+        }
+        assert stage.fake.thread(bob.thread_id).user_texts == []
+
+
+async def test_a_message_withdrawn_in_the_last_moment_is_not_delivered(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 30"), Text("First."), Text("Second.")]
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        own = {"delivery": "start"}
+        second = await stage.send(bob.agent_id, "deploy!", meta=own)
+        third = await stage.send(bob.agent_id, "no, do not deploy", meta=own, supersedes=second.id)
+        await stage.until(third.id, bob.agent_id, Rung.SETTLED)
+        assert await stage.rung(second.id, bob.agent_id) is Rung.RETRACTED
+        assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{first.id}", f"relay:{third.id}"]
+
+
+async def test_a_batch_goes_without_the_one_that_was_withdrawn(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 30"), Text("Done.")]
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        batch = [await stage.send(bob.agent_id, f"number {number}") for number in range(3)]
+        await stage.relay.delete(batch[1].id)
+        await stage.until(batch[2].id, bob.agent_id, Rung.SETTLED)
+        ids = f"relay:{batch[0].id},{batch[2].id}"
+        assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{first.id}", ids]
+
+
+async def test_what_is_lost_again_and_again_is_dead_with_the_reason(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        thread = stage.fake.thread(bob.thread_id)
+        stage.fake.model.script = lambda _: shell("sleep 1000")
+
+        async def person_begins_anew() -> None:
+            thread.accept(stage.fake.memory.process, Said("the person's work", None))
+            while thread.turn is None or not thread.turn.begun:
+                await trio.sleep(0.01)
+
+        async def person_interrupts(method: str, _: dict[str, Any]) -> None:
+            if method == "turn/steer" and thread.turn is not None:
+                thread.interrupt(thread.turn.id)
+                await person_begins_anew()
+
+        await person_begins_anew()
+        stage.fake.before_answer = person_interrupts
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.DEAD)
+        (receipt,) = await stage.relay.receipts(sent.id)
+        assert receipt.attempts == 5
+        assert receipt.steps[-1].evidence["after"] == "not seen in context"
+        assert thread.client_ids == []
+        assert bob.state.in_flight == []
+
+
+async def test_a_canary_proves_the_way_without_waking_the_model(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        sent = await stage.send(bob.agent_id, type="canary")
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert await stage.ladder(sent.id, bob.agent_id) == ["accepted", "queued", "handed_off", "settled"]
+        assert (await stage.evidence(sent.id, bob.agent_id))["settled"] == {
+            "canary": "the thread is there",
+            "threadId": bob.thread_id,
+            "thread": "idle",
+        }
+        assert stage.fake.model.requests == []
 
 
 async def test_automatic_replies_can_be_turned_off(stage: Stage) -> None:

@@ -69,6 +69,7 @@ async def test_a_call_that_is_carried_out_late_is_waited_for(stage: Stage) -> No
         fake.before_call = hang
         sent = await stage.send(bob.agent_id)
         await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        await trio.sleep(5)
         assert thread.client_ids == [f"relay:{sent.id}"]
         (receipt,) = await stage.relay.receipts(sent.id)
         assert receipt.attempts == 1

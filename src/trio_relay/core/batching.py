@@ -8,7 +8,7 @@ of its own thread. An urgent message goes before other threads' messages.
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
-from trio_relay.core.model import Delivery
+from trio_relay.core.model import CANARY, Delivery
 from trio_relay.core.wire import Message
 
 #: Codex takes 1,048,576 characters in one input; escaping makes one character at most nine.
@@ -48,7 +48,12 @@ def is_urgent(message: Message) -> bool:
 
 def travels_alone(message: Message) -> bool:
     """Say whether a message is delivered by itself."""
-    return message.claimable or is_urgent(message) or asked_delivery(message) is not None
+    return (
+        message.claimable
+        or message.type == CANARY
+        or is_urgent(message)
+        or asked_delivery(message) is not None
+    )
 
 
 def choose_mode(batch: Sequence[Message], *, active: bool) -> Delivery:

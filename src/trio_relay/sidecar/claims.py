@@ -58,10 +58,9 @@ class Claims:
         except StaleInstance:
             raise
         except Conflict as refusal:
-            if refusal.code != "completed":
-                return Taken.OTHERS
-            self._over.add(message_id)
-            return Taken.GONE
+            if refusal.code == "completed":
+                self._over.add(message_id)
+            return Taken.GONE if refusal.code in {"completed", "withdrawn"} else Taken.OTHERS
         except NotFound:
             return Taken.GONE
         except WEATHER:

@@ -13,16 +13,18 @@ import structlog
 import trio
 
 from trio_relay.codex.app_server import AppServer
-from trio_relay.codex.protocol import CallFailed, NoActiveTurn, ThreadView, TurnMismatch
+from trio_relay.codex.protocol import CallFailed, NoActiveTurn, ThreadView, TurnMismatch, read_status
 from trio_relay.core.approval import Approval
-from trio_relay.core.batching import choose_mode
-from trio_relay.core.model import Delivery
+from trio_relay.core.batching import asked_delivery, choose_mode
+from trio_relay.core.model import CANARY, Delivery, Rung
 from trio_relay.core.prompts import MAX_INPUT_CHARS, line, render
 from trio_relay.errors import ConnectionLost
+from trio_relay.sidecar.announce import announce
 from trio_relay.sidecar.claims import Claims, Taken
 from trio_relay.sidecar.doubts import resolve_doubts
 from trio_relay.sidecar.handoff import HandOff
 from trio_relay.sidecar.ledger import Ledger
+from trio_relay.sidecar.session import Session
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +43,14 @@ class Manner:
     rng: random.Random
 
 
-async def drain(server: AppServer, view: ThreadView, ledger: Ledger, claims: Claims, manner: Manner) -> None:
+async def drain(deliver: "Deliverer") -> None:
     """Task: deliver into the thread as long as the connection holds."""
-    deliver = Deliverer(server, view, ledger, claims, manner)
+    server, view, ledger = deliver.server, deliver.view, deliver.ledger
     while True:
         await resolve_doubts(server, view, ledger)
         now = trio.current_time()
         audit_at = ledger.audit(now, active=view.active)
-        handoff, wake_at = ledger.next(now, active=view.active, window=manner.window)
+        handoff, wake_at = ledger.next(now, active=view.active, window=deliver.manner.window)
         if handoff is not None:
             await deliver(handoff)
         elif audit_at > now:
@@ -61,6 +63,7 @@ class Deliverer:
     """Delivers one hand-off after another over one connection."""
 
     server: AppServer
+    session: Session
     view: ThreadView
     ledger: Ledger
     claims: Claims
@@ -68,8 +71,15 @@ class Deliverer:
     now: Callable[[], float] = trio.current_time
 
     async def __call__(self, handoff: HandOff) -> None:
-        """Hand off, unless it turns out that it is not ours, cannot go now, or can never go."""
+        """Hand off, unless it turns out that it is not ours, cannot go now, or should not go any more."""
         if not await self._claimed(handoff):
+            return
+        mode = choose_mode(handoff.messages, active=self.view.active)
+        self.ledger.begin(handoff, mode, self.view.thread_id)
+        if not await self._cleared(handoff):
+            return
+        if handoff.messages[0].type == CANARY:
+            await self._answer_canary(handoff)
             return
         text = render(
             handoff.messages,
@@ -79,12 +89,13 @@ class Deliverer:
             approval=self.manner.approval,
         )
         if len(text) > MAX_INPUT_CHARS:
-            self.ledger.give_up(
-                handoff, {"reason": "too long for Codex", "chars": len(text), "limit": MAX_INPUT_CHARS}
-            )
+            evidence = {"reason": "too long for Codex", "chars": len(text), "limit": MAX_INPUT_CHARS}
+            self.ledger.finish(handoff, Rung.DEAD, evidence)
             return
-        mode = choose_mode(handoff.messages, active=self.view.active)
-        self.ledger.begin(handoff, mode, self.view.thread_id)
+        if self.view.active and asked_delivery(handoff.messages[0]) is Delivery.START:
+            self.ledger.postpone(handoff, self.now())  # a turn began meanwhile
+            return
+        handoff.mode = choose_mode(handoff.messages, active=self.view.active)
         try:
             turn_id = await self._say(handoff, text)
         except CallFailed as error:
@@ -110,6 +121,28 @@ class Deliverer:
             case taken:
                 assert_never(taken)
         return False
+
+    async def _cleared(self, handoff: HandOff) -> bool:
+        """Report the hand-off before it is made, and leave out what the relay calls pointless by now."""
+        answer = await announce(self.session, handoff)
+        for message_id in answer.unwanted:
+            await self.claims.release(message_id)
+        if not self.ledger.narrow(handoff, answer.unwanted):
+            return False
+        if not answer.complete:
+            self.ledger.postpone(handoff, self.now() + _LATER)
+        return answer.complete
+
+    async def _answer_canary(self, handoff: HandOff) -> None:
+        """Prove the way to the session without waking its model: ask whether the thread is there."""
+        try:
+            thread = await self.server.thread_read(self.view.thread_id)
+        except CallFailed as error:
+            await self._refused(handoff, error)
+            return
+        status, _ = read_status(thread.get("status"))
+        evidence = {"canary": "the thread is there", "threadId": self.view.thread_id, "thread": status}
+        self.ledger.finish(handoff, Rung.SETTLED, evidence)
 
     async def _say(self, handoff: HandOff, text: str) -> str:
         """Put the text into the thread: the id of the turn that took it."""
@@ -143,13 +176,13 @@ class Deliverer:
         now, reason = self.now(), line(error.message)[:200]
         log.warning("hand-off refused", messages=sorted(handoff.message_ids), reason=reason)
         if error.too_large:
-            self.ledger.give_up(handoff, {"reason": reason})
+            self.ledger.finish(handoff, Rung.DEAD, {"reason": reason})
             return
         unusable = error.draining or error.message.startswith(("thread not found", "thread not loaded"))
         if unusable or self.view.active:
             self.ledger.postpone(handoff, now if unusable else now + _LATER)
         else:
-            self.ledger.refused(handoff, {"error": reason}, now=now)
+            self.ledger.refused(handoff, reason, now)
         for message_id in handoff.message_ids:
             await self.claims.release(message_id)
         if unusable:

@@ -6,13 +6,14 @@ WAITING → CALLING → ACCEPTED → IN_CONTEXT → OVER
    └────────────────────────────┘
 ```
 
-Codex answers ``turn/start`` and ``turn/steer`` before the text has reached the model, and an interrupt can lose what
+A hand-off is reported to the relay before it is made: its answer is the last word on whether the message still has a
+point, and it counts the attempts. Codex answers ``turn/start`` and ``turn/steer`` before the text has reached the model, and an interrupt can lose what
 was accepted. So ACCEPTED proves nothing: only the user message with our client id, announced or found among the
 thread's items, does. Whenever that cannot be known (the answer never came, the connection broke, the turn ended) the
 hand-off is DOUBTFUL, and the thread is read before anything is said twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trio_relay.core.batching import client_id
@@ -34,10 +35,10 @@ class Phase(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class HandOff:
-    """Messages that travel together. `attempts` counts hand-offs that were accepted or refused for good reason.
+    """Messages that travel together.
 
-    `told` says whether the relay has heard of this hand-off, `thread_id` where it went. `not_before` and
-    `accepted_at` are trio times.
+    `cleared` are those whose present attempt the relay has heard of and agreed to, `attempts` the number it counts,
+    `trouble` why the last attempt failed, `thread_id` where it went. `not_before` and `accepted_at` are trio times.
     """
 
     messages: tuple[InboxMessage, ...]
@@ -48,7 +49,8 @@ class HandOff:
     mode: Delivery | None = None
     thread_id: str | None = None
     turn_id: str | None = None
-    told: bool = False
+    trouble: str | None = None
+    cleared: set[int] = field(default_factory=set)
 
     @property
     def client_id(self) -> str:
@@ -92,5 +94,4 @@ def recovered(messages: tuple[InboxMessage, ...], record: InFlight | None) -> Ha
         mode=Delivery(record.mode) if record is not None and record.mode in set(Delivery) else None,
         thread_id=(record.thread_id or None) if record is not None else None,
         turn_id=record.turn_id if record is not None else None,
-        told=any(message.state is not Rung.QUEUED or message.attempts for message in messages),
     )

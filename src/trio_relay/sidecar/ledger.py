@@ -12,15 +12,13 @@ from typing import Any
 from trio_relay.codex.protocol import TurnEnded
 from trio_relay.core.batching import asked_delivery, message_ids, next_batch, travels_alone
 from trio_relay.core.channels import wants
-from trio_relay.core.model import Delivery, Rung
+from trio_relay.core.model import SILENT_TYPES, Delivery, Rung
 from trio_relay.core.timing import due_at
 from trio_relay.core.wire import InboxMessage
 from trio_relay.sidecar.handoff import HandOff, Phase, recovered
 from trio_relay.sidecar.state_file import InFlight
 from trio_relay.supervise import Doorbell
 
-#: Hand-offs of one message before it is given up. Waiting for a busy thread is none.
-MAX_ATTEMPTS = 5
 #: Seconds after which a text that an idle thread took and has not shown is looked for.
 SILENCE = 5.0
 #: Turns whose end is remembered, for an answer that arrives after its turn has ended.
@@ -51,14 +49,15 @@ class Conclude:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """A hand-off ends without having reached the model: why, for each of its messages."""
+class Finish:
+    """A hand-off ends without having reached the model: on which rung, and why, for each of its messages."""
 
     handoff: HandOff
+    rung: Rung
     evidence: dict[str, Any]
 
 
-Job = Tell | Conclude | GiveUp
+Job = Tell | Conclude | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +120,18 @@ class Ledger:
         self.take_in(new, now)
 
     def take_in(self, messages: Iterable[InboxMessage], now: float) -> None:
-        """Take messages that arrived. Those on channels this agent does not hear are settled, not delivered."""
+        """Take messages that arrived.
+
+        Those that never wake anybody and those on channels this agent does not hear are settled, not delivered.
+        """
         known = {message for handoff in self._handoffs for message in handoff.message_ids}
         known |= {arrival.message.id for arrival in self._arrivals}
         for message in messages:
             if message.id in known:
                 continue
-            if wants(self._channels, message.channel):
+            if message.type in SILENT_TYPES:
+                self._post(Tell((message,), Rung.SETTLED, {"skipped": "silent", "type": message.type}))
+            elif wants(self._channels, message.channel):
                 self._arrivals.append(_Arrival(message, now))
             else:
                 self._post(Tell((message,), Rung.SETTLED, {"skipped": "channel", "channel": message.channel}))
@@ -164,32 +168,35 @@ class Ledger:
             if due > now:
                 return None, min(wake_at, due)
         self._arrivals = [arrival for arrival in self._arrivals if arrival.message.id not in chosen]
-        handoff = HandOff(batch, attempts=max(message.attempts for message in batch))
+        handoff = HandOff(batch)
         self._handoffs.append(handoff)
         return handoff, now
 
     def begin(self, handoff: HandOff, mode: Delivery, thread_id: str) -> None:
         """Write down that the app-server is about to be called."""
         handoff.phase, handoff.mode = Phase.CALLING, mode
-        handoff.thread_id, handoff.turn_id, handoff.told = thread_id, None, False
+        handoff.thread_id, handoff.turn_id = thread_id, None
         self._changed()
+
+    def narrow(self, handoff: HandOff, unwanted: Collection[int]) -> bool:
+        """Leave out messages that have lost their point; False when nothing is left to hand off."""
+        handoff.messages = tuple(message for message in handoff.messages if message.id not in unwanted)
+        if not handoff.messages:
+            self._handoffs.remove(handoff)
+        self._changed()
+        return bool(handoff.messages)
 
     def accepted(self, handoff: HandOff, turn_id: str, now: float) -> None:
         """Note that the app-server took it for `turn_id`."""
         if handoff.phase is not Phase.CALLING:
             return  # the user message, or the end of its turn, was announced before the answer
-        handoff.attempts += 1
         handoff.turn_id, handoff.accepted_at = turn_id, now
         handoff.phase = Phase.DOUBTFUL if turn_id in self._ended else Phase.ACCEPTED
-        self._tell_handed_off(handoff)
         self._changed()
 
-    def refused(self, handoff: HandOff, reason: dict[str, Any], *, now: float) -> None:
-        """Note that an idle thread did not take it; try again later, or give up."""
-        handoff.attempts += 1
-        self._again_or_give_up(
-            handoff, {"reason": "refused", **reason}, not_before=now + 2.0**handoff.attempts
-        )
+    def refused(self, handoff: HandOff, reason: str, now: float) -> None:
+        """Note that an idle thread did not take it: the next attempt comes later each time."""
+        self._try_again(handoff, reason, now + 2.0**handoff.attempts)
 
     def postpone(self, handoff: HandOff, until: float) -> None:
         """Put it back: it cannot go now, through no fault of its own."""
@@ -201,10 +208,10 @@ class Ledger:
         self._handoffs.remove(handoff)
         self._changed()
 
-    def give_up(self, handoff: HandOff, evidence: dict[str, Any]) -> None:
+    def finish(self, handoff: HandOff, rung: Rung, evidence: dict[str, Any]) -> None:
         """End it without delivery."""
         handoff.phase = Phase.OVER
-        self._post(GiveUp(handoff, {"attempts": handoff.attempts, **evidence}))
+        self._post(Finish(handoff, rung, evidence))
         self._changed()
 
     # What is seen of the thread
@@ -216,11 +223,10 @@ class Ledger:
             if not seen & handoff.message_ids or handoff.phase in {Phase.IN_CONTEXT, Phase.OVER}:
                 continue
             handoff.thread_id, handoff.turn_id = thread_id, turn_id
-            if not handoff.told:
-                handoff.attempts += 1
-                self._tell_handed_off(handoff)
             handoff.phase = Phase.IN_CONTEXT
             evidence = {"threadId": thread_id, "turnId": turn_id, "itemId": item_id, "clientId": client_id}
+            if handoff.mode is not None:
+                evidence["mode"] = str(handoff.mode)
             self._post(Tell(handoff.messages, Rung.IN_CONTEXT, evidence))
         self._changed()
 
@@ -241,6 +247,10 @@ class Ledger:
         self._changed()
 
     # Doubts
+
+    def has_ended(self, turn_id: str) -> bool:
+        """Say whether a turn was seen to end."""
+        return turn_id in self._ended
 
     @property
     def doubtful(self) -> list[HandOff]:
@@ -273,25 +283,24 @@ class Ledger:
         return look_at
 
     def lost(self, handoff: HandOff, now: float) -> None:
-        """Conclude that it is not in the thread: hand it off again, or give up.
+        """Conclude that it is not in the thread: hand it off again.
 
         What the relay has proof of was in another thread, whose end nobody will tell: it is concluded.
         """
         if handoff.proven:
             self._conclude([handoff], TurnEnded(handoff.turn_id or "", "unknown", None, None))
         else:
-            self._again_or_give_up(handoff, {"reason": "not seen in context"}, not_before=now)
+            self._try_again(handoff, "not seen in context", now)
 
     def finished(self, handoffs: Sequence[HandOff]) -> None:
         """Forget hand-offs whose end the relay knows."""
         self._handoffs = [handoff for handoff in self._handoffs if handoff not in handoffs]
         self._changed()
 
-    def _again_or_give_up(self, handoff: HandOff, evidence: dict[str, Any], *, not_before: float) -> None:
-        if handoff.attempts >= MAX_ATTEMPTS:
-            self.give_up(handoff, evidence)
-        else:
-            self.postpone(handoff, not_before)
+    def _try_again(self, handoff: HandOff, trouble: str, not_before: float) -> None:
+        handoff.trouble = trouble
+        handoff.cleared.clear()
+        self.postpone(handoff, not_before)
 
     def _conclude(self, handoffs: list[HandOff], turn: TurnEnded) -> None:
         for handoff in handoffs:
@@ -299,17 +308,6 @@ class Ledger:
         if handoffs:
             self._post(Conclude(tuple(handoffs), turn))
         self._changed()
-
-    def _tell_handed_off(self, handoff: HandOff) -> None:
-        handoff.told = True
-        evidence = {
-            "threadId": handoff.thread_id,
-            "turnId": handoff.turn_id,
-            "clientId": handoff.client_id,
-            "mode": handoff.mode,
-            "attempt": handoff.attempts,
-        }
-        self._post(Tell(handoff.messages, Rung.HANDED_OFF, evidence))
 
     def _changed(self) -> None:
         records = [handoff.record() for handoff in self._handoffs if handoff.thread_id is not None]

@@ -18,7 +18,7 @@ from trio_relay.core.wire import InboxMessage
 from trio_relay.errors import Conflict, Invalid, NotFound, Refused, StaleInstance
 from trio_relay.sidecar.claims import Claims
 from trio_relay.sidecar.handoff import HandOff
-from trio_relay.sidecar.ledger import Conclude, GiveUp, Job, Tell
+from trio_relay.sidecar.ledger import Conclude, Finish, Job, Tell
 from trio_relay.sidecar.replies import Reply, replies_owed
 from trio_relay.sidecar.session import Session
 from trio_relay.supervise import Doorbell
@@ -60,8 +60,8 @@ class Outbox:
                 case Conclude():
                     await self._conclude(job)
                     finished(job.handoffs)
-                case GiveUp(handoff, evidence):
-                    await self._give_up(handoff, evidence)
+                case Finish(handoff, rung, evidence):
+                    await self._finish(handoff, rung, evidence)
                     finished([handoff])
             self._jobs.popleft()
 
@@ -134,8 +134,8 @@ class Outbox:
         await self.claims.release(message_id)
         return "released"
 
-    async def _give_up(self, handoff: HandOff, evidence: dict[str, Any]) -> None:
-        log.warning("given up", messages=sorted(handoff.message_ids), **evidence)
+    async def _finish(self, handoff: HandOff, rung: Rung, evidence: dict[str, Any]) -> None:
+        log.info("ended without delivery", messages=sorted(handoff.message_ids), rung=rung, **evidence)
         for message_id in handoff.message_ids:
             await self.claims.release(message_id)
-        await self._report((message, Rung.DEAD, evidence) for message in handoff.messages)
+        await self._report((message, rung, evidence) for message in handoff.messages)

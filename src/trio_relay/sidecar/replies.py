@@ -1,14 +1,15 @@
 """Which replies a finished turn owes: decided here, posted by the outbox.
 
 A turn's final message answers everything it had in context: one reply for each sender and conversation, to the last
-of its messages. An acknowledgement is never answered, and neither is anything when the model said it had nothing to
-say.
+of its messages. Acknowledgements and the relay's own notices are never answered, and neither is anything when the
+model said it had nothing to say.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trio_relay.codex.protocol import TurnEnded
+from trio_relay.core.model import SILENT_TYPES, SYSTEM
 from trio_relay.core.prompts import NO_REPLY
 from trio_relay.core.wire import InboxMessage, SendRequest
 
@@ -32,7 +33,7 @@ def replies_owed(messages: Iterable[InboxMessage], ended: TurnEnded, agent_id: s
         return []
     groups: dict[tuple[str, int], list[InboxMessage]] = {}
     for message in messages:
-        if message.type != "ack":
+        if message.type not in SILENT_TYPES and message.sender != SYSTEM:
             groups.setdefault((message.sender, message.thread_id), []).append(message)
     return [
         Reply(

@@ -30,7 +30,7 @@ from trio_relay.errors import Refused, RelayError, StaleInstance
 from trio_relay.settings import AgentSettings, SidecarSettings
 from trio_relay.sidecar.claims import Claims
 from trio_relay.sidecar.connection import Wishes, attach, listen
-from trio_relay.sidecar.drain import Manner, drain
+from trio_relay.sidecar.drain import Deliverer, Manner, drain
 from trio_relay.sidecar.heartbeat import heartbeat
 from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.outbox import Outbox
@@ -156,7 +156,7 @@ class _Sidecar:
                 ) in ledger.claimable_in_hand:  # a new instance holds none of the old one's claims
                     await claims.take(message_id)
                 registration.start_soon(outbox.run, ledger.finished)
-                await self._stay_attached(situation, ledger, claims)
+                await self._stay_attached(session, situation, ledger, claims)
         except* (Unregistered, StaleInstance, Refused) as group:
             ended = first_of(group, RelayError)
         finally:
@@ -169,7 +169,9 @@ class _Sidecar:
         assert ended is not None
         return self._refused(ended)
 
-    async def _stay_attached(self, situation: Situation, ledger: Ledger, claims: Claims) -> None:
+    async def _stay_attached(
+        self, session: Session, situation: Situation, ledger: Ledger, claims: Claims
+    ) -> None:
         """Hold a connection to the app-server, one after another, for ever."""
         manner = Manner(
             agent_id=self._me.agent_id,
@@ -187,7 +189,7 @@ class _Sidecar:
             situation.turn(view.turn_id, active=view.active)
             async with trio.open_nursery() as connection:
                 connection.start_soon(listen, server, view, ledger, situation)
-                connection.start_soon(drain, server, view, ledger, claims, manner)
+                connection.start_soon(drain, Deliverer(server, session, view, ledger, claims, manner))
 
         def lost(error: Exception) -> None:
             ledger.connection_lost()
