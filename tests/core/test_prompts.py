@@ -33,13 +33,6 @@ def test_one_message() -> None:
     )
 
 
-def test_the_envelope_says_whose_word_it_is() -> None:
-    assert "from alice (human) to bob" in render(
-        [inbox_message(authority="human")], reader=ME, nonce="n", auto_reply=True
-    )
-    assert "(peer)" not in one()
-
-
 def test_several_messages_are_counted_and_answered_together() -> None:
     inbox = [
         inbox_message(1, sender="a"),
