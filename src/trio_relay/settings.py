@@ -3,6 +3,8 @@
 The environment is read in ``cli/`` only; below it these frozen values travel. ``SETTINGS`` is the single table: the
 CLI reads it, the docs check holds ``docs/settings.md`` against it. Durations are milliseconds in the environment
 (the reference product's convention) and seconds (float) in Python.
+
+Longer than a file here should be, because the table is one table.
 """
 
 from collections.abc import Callable, Mapping

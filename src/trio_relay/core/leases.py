@@ -5,6 +5,7 @@ Two names collide when one thing could match both. ``*`` stands for anything wit
 character, a segment ``**`` for any number of segments. Everything else is literal, and schemes never mix.
 """
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from trio_relay.errors import FieldError, Invalid
@@ -40,53 +41,26 @@ def collide(one: str, other: str) -> bool:
     scheme_other, found_other, pattern_other = other.partition(":")
     if not found_one or not found_other or scheme_one != scheme_other:
         return False
-    return _segments_meet(tuple(pattern_one.split("/")), tuple(pattern_other.split("/")))
+    return _meet(pattern_one.split("/"), pattern_other.split("/"), "**", _segments_meet)
 
 
 @lru_cache(maxsize=4096)
-def _segments_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    # meets[i][j]: the first i segments of `one` and the first j of `other` have a common path.
-    meets = [[False] * (len(other) + 1) for _ in range(len(one) + 1)]
-    meets[0][0] = True
-    for i in range(len(one) + 1):
-        for j in range(len(other) + 1):
-            if i == 0 and j == 0:
-                continue
-            left = one[i - 1] if i else None
-            right = other[j - 1] if j else None
-            meets[i][j] = (
-                (left == "**" and (meets[i - 1][j] or (j > 0 and meets[i][j - 1])))
-                or (right == "**" and (meets[i][j - 1] or (i > 0 and meets[i - 1][j])))
-                or (
-                    left is not None
-                    and right is not None
-                    and "**" not in (left, right)
-                    and meets[i - 1][j - 1]
-                    and _segment_meets(left, right)
-                )
-            )
-    return meets[len(one)][len(other)]
+def _segments_meet(one: str, other: str) -> bool:
+    return _meet(one, other, "*", lambda left, right: left == right or "?" in (left, right))
 
 
-@lru_cache(maxsize=4096)
-def _segment_meets(one: str, other: str) -> bool:
-    meets = [[False] * (len(other) + 1) for _ in range(len(one) + 1)]
-    meets[0][0] = True
-    for i in range(len(one) + 1):
-        for j in range(len(other) + 1):
-            if i == 0 and j == 0:
-                continue
-            left = one[i - 1] if i else None
-            right = other[j - 1] if j else None
-            meets[i][j] = (
-                (left == "*" and (meets[i - 1][j] or (j > 0 and right is not None and meets[i][j - 1])))
-                or (right == "*" and (meets[i][j - 1] or (i > 0 and meets[i - 1][j])))
-                or (
-                    left is not None
-                    and right is not None
-                    and "*" not in (left, right)
-                    and meets[i - 1][j - 1]
-                    and (left == right or "?" in (left, right))
-                )
-            )
-    return meets[len(one)][len(other)]
+def _meet(one: Sequence[str], other: Sequence[str], wild: str, alike: Callable[[str, str], bool]) -> bool:
+    """Whether two patterns have a common match; `wild` matches any run of pieces, `alike` compares two other pieces."""
+    # reached[j]: what has been read of `one` and the first j pieces of `other` have a common match.
+    reached = [True] + [False] * len(other)
+    for j, right in enumerate(other, start=1):
+        reached[j] = reached[j - 1] and right == wild
+    for left in one:
+        above, reached = reached, [reached[0] and left == wild] + [False] * len(other)
+        for j, right in enumerate(other, start=1):
+            if wild in (left, right):
+                # Either wild card may stand for nothing more (above, beside) or for one piece more of the other.
+                reached[j] = above[j] or reached[j - 1]
+            else:
+                reached[j] = above[j - 1] and alike(left, right)
+    return reached[-1]
