@@ -83,10 +83,7 @@ def api(
                 raw: bytes = await request.get_data(cache=False)  # type: ignore[assignment]  # as_text is False
                 arguments["body"] = decode(decoder, b"{}" if optional_body and not raw.strip() else raw)
             if query is not None:
-                try:
-                    arguments["query"] = msgspec.convert(request.args.to_dict(), query, strict=False)
-                except msgspec.ValidationError as error:
-                    raise invalid(error) from None
+                arguments["query"] = decode_query(request.args.to_dict(flat=False), query)
             if actor is not None and principal.agent_id is not None:
                 principal.check_actor(*_acting(actor, arguments))
             answer = await view(**arguments)
@@ -109,6 +106,28 @@ def _acting(actor: str, arguments: dict[str, Any]) -> tuple[str | None, str]:
     struct = arguments[place]
     on_the_wire = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     return getattr(struct, name), on_the_wire[name]
+
+
+def decode_query(given: dict[str, list[str]], query: Any) -> Any:
+    """Decode the parameters of a query: text, read as the type of its field.
+
+    Raises:
+        Invalid: a parameter is wrong, given twice, or says null: what is meant to be absent is left out.
+
+    """
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(query)}
+    known = {name: values for name, values in given.items() if name in fields}
+    for name, values in known.items():
+        if len(values) > 1:
+            raise Invalid(f"{name} is given more than once", fields=(FieldError(name, "expected one value"),))
+    try:
+        decoded = msgspec.convert({name: values[0] for name, values in known.items()}, query, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    for name in known:
+        if getattr(decoded, fields[name]) is None:
+            raise Invalid(f"{name} is null", fields=(FieldError(name, "expected a value"),))
+    return decoded
 
 
 def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:

@@ -22,7 +22,7 @@ from werkzeug.routing import IntegerConverter, Rule
 from trio_relay import __version__
 from trio_relay.core.wire import Problem
 from trio_relay.relay.service import RelayService
-from trio_relay.relay.web.access import OPEN_PATHS
+from trio_relay.relay.web.access import INTEGRATIONS, OPEN_PATHS
 from trio_relay.relay.web.api import ApiView, Media
 
 Json = dict[str, Any]
@@ -199,7 +199,9 @@ def _describe(operation: Operation, schemas: _Schemas, *, token_needed: bool) ->
         described["security"] = []
     else:
         credentials: list[Json] = [{"bearer": []}, {"header": []}]
-        described["security"] = credentials if token_needed else [*credentials, {}]
+        if not token_needed and rule.endpoint.partition(".")[0] != INTEGRATIONS:
+            credentials.append({})  # an open relay; integrations bring a token of their own all the same
+        described["security"] = credentials
         if view.scopes:
             described["description"] = (
                 f"Needs a token with the scope {' or '.join(f'`{s}`' for s in view.scopes)}."
