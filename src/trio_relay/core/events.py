@@ -20,9 +20,20 @@ KINDS = {
     "agent.removed": "an agent left the room",
     "lease.acquired": "a named resource was leased",
     "lease.released": "a named resource was given back",
-    "lease.expired": "the lease on a named resource ran out",
+    "lease.completed": "a named resource was given back with a result",
+    "lease.expired": "the lease on a named resource ran out, or its holder left",
     "thread.parked": "a thread looks like a loop and waits for a person",
     "thread.resumed": "a person lets a parked thread go on",
+    "pair.invited": "an agent was invited to pair",
+    "pair.accepted": "two agents are a pair now",
+    "pair.rejected": "an invitation to pair was turned down",
+    "pair.ended": "a pair or an invitation is over; data says why",
+    "task.created": "an integration's event became a task",
+    "task.repeated": "the event behind an active task happened again",
+    "task.claimed": "an agent took a task",
+    "task.status": "a task's status or progress changed",
+    "token.minted": "a token was made; never the secret",
+    "token.revoked": "a token counts no more",
 }
 #: Said by the stream itself, not kept in the log.
 STREAM_KINDS = {

@@ -26,6 +26,7 @@ _LEASE_OUTCOMES = {
     "message.dead": ("message", "dead"),
     "lease.acquired": ("resource", "granted"),
     "lease.released": ("resource", "released"),
+    "lease.completed": ("resource", "completed"),
     "lease.expired": ("resource", "expired"),
 }
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

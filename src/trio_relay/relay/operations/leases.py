@@ -159,6 +159,8 @@ def take_back(tx: Tx, row: Row) -> None:
     message: Row | None = queries.message_of_lease(tx.connection, lease_key=row["key"])
     if message is not None:
         _open_again(tx, message["id"], without=None)
+    else:
+        tx.event("lease.expired", key=row["key"], agentId=row["holder"])
 
 
 def redrive(tx: Tx, message_id: int) -> Message:

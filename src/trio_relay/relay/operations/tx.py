@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from trio_relay.core.access import FULL, Principal
+from trio_relay.core.events import KINDS
 from trio_relay.core.loops import Limits
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import Agent, Message, SessionFields
@@ -54,6 +55,8 @@ class Tx:
 
     def event(self, kind: str, **data: Any) -> None:
         """Write one line of the event log; it commits with the change it tells. Ids only, never bodies."""
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is not among the kinds of core/events.py")
         queries.insert_event(self.connection, type=kind, now=self.now, data=dump(data))
         self.wake.add(EVENTS)
         self.tally["event", kind] += 1
