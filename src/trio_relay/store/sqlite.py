@@ -35,6 +35,22 @@ MAX_BATCH = 512
 READERS = 4
 
 
+#: Errors of SQLite that are the weather's: the disk is full or fails, somebody else holds the file. Any other error of
+#: an operation is a bug of ours.
+_WEATHER = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
+
 #: Run a blocking function off the event loop: ``trio.to_thread.run_sync`` or a stand-in.
 RunSync = Callable[..., Awaitable[Any]]
 
@@ -86,7 +102,13 @@ class SqliteStore:
         return job.result.unwrap()
 
     async def read(self, operation: Operation[T]) -> T:
-        """Run `operation` on a connection that sees every commit made before this call and cannot write."""
+        """Run `operation` on a connection that sees every commit made before this call and cannot write.
+
+        Raises:
+            Unavailable: the store cannot be read now.
+            Exception: whatever `operation` raised.
+
+        """
         async with self._reader_slots:
             connection = self._idle_readers.pop() if self._idle_readers else self._connect(readonly=True)
             try:
@@ -134,26 +156,36 @@ class SqliteStore:
         connection = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=5
         )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        if readonly:
-            connection.execute("PRAGMA query_only = ON")
-        else:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -16384")
-        connection.execute("PRAGMA mmap_size = 268435456")
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            if readonly:
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -16384")
+            connection.execute("PRAGMA mmap_size = 268435456")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
 def _reading(connection: sqlite3.Connection, operation: Operation[T]) -> T:
     # One snapshot for the whole operation, however many statements it makes.
-    connection.execute("BEGIN")
     try:
-        return operation(connection)
-    finally:
-        if connection.in_transaction:
-            connection.execute("COMMIT")
+        connection.execute("BEGIN")
+        try:
+            return operation(connection)
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        # Writing on a reader is a bug, not a file system that has become read-only.
+        if _is_weather(error) and error.sqlite_errorname != "SQLITE_READONLY":
+            raise Unavailable(f"the store cannot be read now ({error})") from error
+        raise
 
 
 def _commit(connection: sqlite3.Connection, batch: list[_Job[Any]]) -> None:
@@ -167,7 +199,7 @@ def _commit(connection: sqlite3.Connection, batch: list[_Job[Any]]) -> None:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         for job in batch:
-            job.result = outcome.Error(Unavailable(f"the store cannot write now ({type(error).__name__})"))
+            job.result = outcome.Error(Unavailable(f"the store cannot write now ({error})"))
 
 
 def _run_in_savepoint(connection: sqlite3.Connection, operation: Operation[T]) -> outcome.Outcome[T]:
@@ -176,9 +208,16 @@ def _run_in_savepoint(connection: sqlite3.Connection, operation: Operation[T]) -
     if isinstance(result, outcome.Error):
         if not connection.in_transaction:  # SQLite rolls all back by itself when the disk is full or fails
             raise sqlite3.OperationalError("the transaction was rolled back")
+        if isinstance(result.error, sqlite3.Error) and _is_weather(result.error):
+            raise result.error
         connection.execute("ROLLBACK TO operation")
     connection.execute("RELEASE operation")
     return result
+
+
+def _is_weather(error: sqlite3.Error) -> bool:
+    # Extended codes carry the primary one in their low byte.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _WEATHER
 
 
 @asynccontextmanager
@@ -194,18 +233,16 @@ async def open_store(
     """
     file = Path(path).resolve()  # noqa: ASYNC240  # once, before anything is served
     with _owned(file):
-        store: SqliteStore | None = None
         try:
             file.touch(mode=0o600)
             store = SqliteStore(file, run_sync)
-            migrate(store._writer)  # noqa: SLF001  # the store opens itself
         except (OSError, sqlite3.Error) as error:
-            if store is not None:
-                store.close()
-            raise RelayError(
-                f"{file} cannot be used as the relay's database: {error}", code="bad_store"
-            ) from error
+            raise _bad_store(file, error) from error
         try:
+            try:
+                migrate(store._writer)  # noqa: SLF001  # the store opens itself
+            except sqlite3.Error as error:
+                raise _bad_store(file, error) from error
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.commit_batches)
                 try:
@@ -226,10 +263,12 @@ def _owned(file: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise StoreInUse(f"another trio-relay already serves {file}") from None
     except OSError as error:
-        raise RelayError(
-            f"{file} cannot be used as the relay's database: {error}", code="bad_store"
-        ) from error
+        raise _bad_store(file, error) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _bad_store(file: Path, error: Exception) -> RelayError:
+    return RelayError(f"{file} cannot be used as the relay's database: {error}", code="bad_store")

@@ -27,21 +27,21 @@ ORDER BY i.seq LIMIT :limit;
 
 -- name: inbox_unread_since_id(agent_id, since_id, now, limit)
 -- For clients whose cursor is a message id: newer messages, and unread ones that arrived late.
-SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
+SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
 WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.message_id > :since_id
 UNION ALL
-SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
+SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
 WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.late = 1 AND i.message_id <= :since_id
-ORDER BY 5 LIMIT :limit;
+ORDER BY 1 LIMIT :limit;
 
 -- name: inbox_since_id(agent_id, since_id, limit)
 -- For clients whose cursor is a message id: newer messages, read or not, and unread ones that arrived late.
-SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
+SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
 WHERE i.agent_id = :agent_id AND i.message_id > :since_id
 UNION ALL
-SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
+SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
 WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND i.late = 1 AND i.message_id <= :since_id
-ORDER BY 5 LIMIT :limit;
+ORDER BY 1 LIMIT :limit;
 
 -- name: inbox_in_state(agent_id, state, after_seq, limit)
 -- Deliveries that stand on one rung.
