@@ -263,3 +263,12 @@ def test_resolution_agrees_with_its_definition(
             assert bool(found) == (agent in expected)
     finally:
         room.close()
+
+
+async def test_what_names_an_agent_waits_for_it_even_if_it_registers_offline(room: Room) -> None:
+    direct = await room.relay.send(SendRequest(sender="ann", to="bob", body="x", allow_unknown=True))
+    anyone = await room.relay.send(SendRequest(sender="ann", to="tag:red", body="x"))
+    await room.relay.register(AgentRegistration(id="bob", tags=["red"], status=AgentStatus.OFFLINE))
+    assert [each.id for each in await room.relay.inbox("bob")] == [direct.id]
+    await room.relay.register(AgentRegistration(id="bob", tags=["red"]))
+    assert [each.id for each in await room.relay.inbox("bob")] == [direct.id, anyone.id]

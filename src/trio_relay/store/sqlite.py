@@ -261,6 +261,8 @@ def _owned(file: Path) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire()
     except filelock.Timeout:
+        if not Path(lock.lock_file).exists():  # it could not even be made
+            raise _bad_store(file, "its directory cannot be written") from None
         raise StoreInUse(f"another trio-relay already serves {file}") from None
     except OSError as error:
         raise _bad_store(file, error) from error
@@ -270,5 +272,5 @@ def _owned(file: Path) -> Iterator[None]:
         lock.release()
 
 
-def _bad_store(file: Path, error: Exception) -> RelayError:
+def _bad_store(file: Path, error: Exception | str) -> RelayError:
     return RelayError(f"{file} cannot be used as the relay's database: {error}", code="bad_store")

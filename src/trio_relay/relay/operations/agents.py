@@ -221,11 +221,15 @@ def remove_agent(tx: Tx, agent_id: str) -> None:
 
 
 def offer_waiting(tx: Tx, agent: Agent) -> None:
-    """Queue for `agent` what still looks for takers: parked messages, open claimables."""
-    if agent.status is AgentStatus.OFFLINE:
-        return
+    """Queue for `agent` what still looks for takers: parked messages, open claimables.
+
+    What names the agent itself waits in its inbox also while it is offline, and on whatever channel, as when it is sent.
+    """
     for row in list(queries.open_targets_for(tx.connection, agent_id=agent.id)):
-        if row["sender"] == agent.id or not wants(agent.channels, row["channel"]):
+        for_anyone = row["target"] != agent.id
+        if for_anyone and (agent.status is AgentStatus.OFFLINE or not wants(agent.channels, row["channel"])):
+            continue
+        if row["sender"] == agent.id:
             continue
         added = queries.insert_inbox(
             tx.connection, agent_id=agent.id, message_id=row["message_id"], late=1, now=tx.now

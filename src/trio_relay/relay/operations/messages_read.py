@@ -108,7 +108,7 @@ def search(tx: Tx, words: str, *, limit: int, before: int | None) -> list[Messag
 
     """
     # Quoted, a word is a word to FTS5 and never an operator; the last may be the beginning of one.
-    quoted = [f'"{word}"' for word in words.replace('"', " ").split()]
+    quoted = [f'"{word}"' for word in words.replace('"', " ").replace("\0", " ").split()]
     if not quoted:
         raise Invalid(
             "there is nothing to search for", fields=(FieldError("q", "expected at least one word"),)

@@ -47,7 +47,7 @@ INSERT INTO open_targets (target, message_id, kind) VALUES (:target, :message_id
 
 -- name: open_targets_for(agent_id)
 -- Messages still looking, for which this agent is a match; oldest first.
-SELECT o.message_id, o.kind, m.sender, m.channel
+SELECT o.message_id, o.kind, o.target, m.sender, m.channel
 FROM agent_selectors AS s
 JOIN open_targets AS o ON o.target = s.selector
 JOIN messages AS m ON m.id = o.message_id
