@@ -153,3 +153,39 @@ async def test_a_wrong_token_ends_the_sidecar_with_a_reason(
         await bob.done.wait()
         assert bob.exit_code == Exit.REFUSED
         assert bob.state.reason == "the token is wrong"
+
+
+class WithoutLongPoll(Tap):
+    """A relay of the older kind: it answers an empty inbox at once."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        without = request.url.copy_remove_param("wait")
+        request = httpx2.Request(
+            request.method, without, headers=request.headers, content=request.content or None
+        )
+        return await super().handle_async_request(request)
+
+
+async def test_a_relay_that_holds_no_polls_open_is_asked_at_intervals(stage: Stage) -> None:
+    async with stage.sidecar(poll_interval=2.0) as bob:
+        tap = WithoutLongPoll(stage.room.app)
+        bob.transport.handle_async_request = tap.handle_async_request  # type: ignore[method-assign]
+        await trio.sleep(60)
+        tap.made.clear()
+        began = trio.current_time()
+        await trio.sleep(20)
+        assert 9 <= len([at for at, path, _ in tap.made if path == "messages" and at >= began]) <= 11
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+
+
+async def test_an_idle_sidecar_asks_for_next_to_nothing(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        await trio.sleep(60)
+        tap = tapped(stage, bob)
+        calls = len(stage.fake.calls)
+        await trio.sleep(3600)
+        assert len(tap.of("messages")) <= 3600 / 25 + 1
+        assert len(tap.of("heartbeat")) == 120
+        assert len(tap.made) <= 3600 / 25 + 1 + 120
+        assert len(stage.fake.calls) == calls

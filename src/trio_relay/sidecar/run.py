@@ -120,16 +120,21 @@ class _Sidecar:
                 agent = await insist(
                     partial(self._register, AgentStatus.ONLINE, self._book.state.thread_id),
                     delays=self._relay_delays,
-                    on_failure=lambda error: log.warning("relay is away", reason=str(error)),
+                    on_failure=self._relay_away,
                 )
             except RelayError as error:
                 return self._refused(error)
-            self._book.update(epoch=agent.epoch)
+            self._book.update(epoch=agent.epoch, reason=None)
             log.info("registered", agent=agent.id, epoch=agent.epoch)
             end = await self._serve(agent)
             if end is not None:
                 return end
             log.warning("the relay has forgotten this agent, registering again", agent=agent.id)
+
+    def _relay_away(self, error: Exception) -> None:
+        if self._book.state.reason != str(error):
+            self._book.update(reason=str(error))
+            log.warning("relay is away", reason=str(error))
 
     async def _register(self, status: AgentStatus, thread_id: str | None) -> Agent:
         return await self._relay.register(self._me.registration(status, thread_id))
