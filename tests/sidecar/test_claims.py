@@ -86,6 +86,7 @@ async def test_a_claim_is_not_kept_for_work_that_cannot_be_delivered(stage: Stag
         stage.fake.memory.draining = False
         await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
         assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{sent.id}"]
+        assert (await stage.evidence(sent.id, bob.agent_id))["settled"]["claim"] == "completed"
 
 
 async def test_a_claim_lost_to_a_silent_relay_is_not_completed(stage: Stage) -> None:
