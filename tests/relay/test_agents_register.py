@@ -7,7 +7,7 @@ import pytest
 from support.relay import EPOCH, Room
 from support.talk import join, paths, refusal, say
 from trio_relay.core.model import AgentStatus, Rung
-from trio_relay.core.wire import AgentRegistration
+from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.errors import NotFound
 
 
@@ -179,3 +179,16 @@ async def test_who_comes_back_under_the_same_id_starts_with_an_empty_inbox(room:
     await room.relay.remove_agent("bob")
     assert (await join(room, "bob")).epoch == 1
     assert await room.relay.inbox("bob") == []
+
+
+async def test_a_label_a_person_gave_outlives_a_registration_that_names_none(room: Room) -> None:
+    await room.relay.register(AgentRegistration(id="bob", instance_id="one"))
+    await room.relay.set_label("bob", "backend")
+    again = await room.relay.register(AgentRegistration(id="bob", instance_id="two"))
+    assert again.label == "backend"
+    sent = await room.relay.send(SendRequest(sender="ann", to="label:backend", body="x"))
+    assert [each.agent_id for each in sent.recipients] == ["bob"]
+    renamed = await room.relay.register(AgentRegistration(id="bob", instance_id="two", label="frontend"))
+    assert renamed.label == "frontend"
+    await room.relay.set_label("bob", None)
+    assert (await room.relay.register(AgentRegistration(id="bob", instance_id="two"))).label is None

@@ -69,11 +69,11 @@ async def test_the_replaced_instance_hears_it_as_an_error_of_its_own(room: Room)
         await room.relay.heartbeat("bob", session(old))
 
 
-async def test_a_new_instance_starts_without_what_the_old_one_said(room: Room) -> None:
+async def test_a_new_instance_starts_without_what_the_old_one_said_of_itself(room: Room) -> None:
     old = await join(room, "bob", instance_id="one", label="old", tags=["old"])
     await room.relay.set_ready("bob", False, session(old), reason="compacting")
     new = await join(room, "bob", instance_id="two", ready=False)
-    assert (new.ready, new.ready_reason, new.label, new.tags) == (False, None, None, [])
+    assert (new.ready, new.ready_reason, new.label, new.tags) == (False, None, "old", [])
 
 
 async def test_the_same_instance_registers_again_and_stays_as_ready_as_it_was(room: Room) -> None:

@@ -77,6 +77,8 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
     if present is None:
         queries.insert_agent(tx.connection, **values)
     else:
+        if label is None:  # given by a person meanwhile; only PATCH clears it
+            label = values["label"] = present["label"]
         same = present["instance_id"] == request.instance_id
         values["epoch"] = present["epoch"] + (0 if same else 1)
         if same and request.ready is None:
