@@ -12,6 +12,9 @@ from typing import Any
 
 import trio
 
+#: Blocks without an event after which none is expected any more: the opening one and a few heartbeats.
+_PATIENCE = 5
+
 
 @dataclass(frozen=True)
 class SeenEvent:
@@ -47,6 +50,7 @@ class EventReader:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.ended = False
+        self.answered = trio.Event()
         self.left = trio.Event()
         self._send, self._receive = trio.open_memory_channel[bytes | None](0)
         self._buffer = ""
@@ -64,10 +68,11 @@ class EventReader:
 
     async def event(self) -> SeenEvent:
         """Take the next event, passing over what dispatches none."""
-        while True:
+        for _ in range(_PATIENCE):
             block = await self.block()
             if block.kind is not None:
                 return block
+        raise AssertionError("no event came")
 
     async def events(self, count: int) -> list[SeenEvent]:
         return [await self.event() for _ in range(count)]
@@ -86,6 +91,7 @@ class EventReader:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            self.answered.set()
             return
         if message.get("body"):
             await self._send.send(message["body"])
@@ -97,7 +103,7 @@ class EventReader:
 async def follow(
     app: Any, query: str = "", *, last_event_id: int | str | None = None, token: str | None = None
 ) -> AsyncIterator[EventReader]:
-    """Open ``/api/events`` and take its first block; leaving the block hangs up."""
+    """Open ``/api/events``; what happens from now on is in the stream. Leaving the block hangs up."""
     headers = [(b"host", b"127.0.0.1:4850")]
     if last_event_id is not None:
         headers.append((b"last-event-id", str(last_event_id).encode()))
@@ -131,5 +137,6 @@ async def follow(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(app, scope, receive, reader.on_send)
+        await reader.answered.wait()
         yield reader
         reader.left.set()
