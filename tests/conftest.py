@@ -17,6 +17,10 @@ settings.register_profile("trio-relay", deadline=None)
 settings.load_profile("trio-relay")
 
 
+#: More virtual seconds than any test lets pass.
+A_LONG_TIME = 100 * 86_400
+
+
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     """A relay in this process. Every test that uses it runs in virtual time."""
@@ -30,8 +34,13 @@ def run_in_virtual_time(
     clock: Clock | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Any:
-    """Run a test with a clock that jumps whenever everybody waits."""
-    return trio.run(main, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)
+    """Run a test with a clock that jumps whenever everybody waits; if for ever, the test fails at once."""
+
+    async def bounded() -> Any:
+        with trio.fail_after(A_LONG_TIME):
+            return await main()
+
+    return trio.run(bounded, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

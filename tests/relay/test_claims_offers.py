@@ -75,13 +75,14 @@ async def test_what_a_dead_holder_had_is_taken_up_by_another_who_waits(room: Roo
             await trio.sleep(1)
             await room.service.expire()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(expire_every_second)
-        while not (found := await room.relay.inbox("cat", after_seq=cursor, wait=60)):
-            pass
-        assert trio.current_time() - began <= TTL + 1
-        assert (await room.relay.claim(found[0].id, "cat")).claimed_by == "cat"
-        nursery.cancel_scope.cancel()
+    with trio.fail_after(TTL + 60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expire_every_second)
+            while not (found := await room.relay.inbox("cat", after_seq=cursor, wait=60)):
+                pass
+            assert trio.current_time() - began <= TTL + 1
+            assert (await room.relay.claim(found[0].id, "cat")).claimed_by == "cat"
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("end", ["offline", "replaced", "removed", "silent"])

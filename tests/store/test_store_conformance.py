@@ -18,4 +18,5 @@ async def test_sqlite(check: Check, run_sync: RunSync, tmp_path: Path) -> None:
     def make(name: str) -> AbstractAsyncContextManager[Store]:
         return open_store(tmp_path / f"{name}.db", run_sync=run_sync)
 
-    await check(make)
+    with trio.fail_after(60):  # a store that loses a waiter would hang
+        await check(make)
