@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import trio
 from hypothesis import settings
 from trio.abc import Clock, Instrument
@@ -49,3 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "room" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time))
+
+
+@pytest.fixture(autouse=True)
+def _logs_go_where_they_went() -> Iterator[None]:
+    """A command that sets up logging for its process does not do so for the next test."""
+    yield
+    structlog.reset_defaults()

@@ -37,7 +37,6 @@ def log_to_file(file: TextIO, *, only_warnings: bool = False) -> None:
         ),
         processors=[structlog.stdlib.add_log_level, timestamps, _harmless, *traceback, renderer],
         logger_factory=structlog.PrintLoggerFactory(file),
-        cache_logger_on_first_use=True,
     )
 
 
