@@ -4,9 +4,7 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 import h11
@@ -14,37 +12,11 @@ import httpx2
 import pytest
 import trio
 
+from support.raw_receiver import Handler, read_request, receiver
 from trio_relay.client.callback import CallbackPoster
 from trio_relay.core.integrations import Integration
 from trio_relay.relay.serve import serve_until
 from trio_relay.settings import ServerSettings
-
-Handler = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-@asynccontextmanager
-async def receiver(handler: Handler) -> AsyncIterator[str]:
-    """A server on loopback that gives each connection to `handler`; answers its URL."""
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
-        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/hook"
-        nursery.cancel_scope.cancel()
-
-
-async def read_request(stream: trio.SocketStream) -> tuple[h11.Request, bytes]:
-    connection, head, body = h11.Connection(h11.SERVER), None, b""
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some())
-        elif isinstance(event, h11.Request):
-            head = event
-        elif isinstance(event, h11.Data):
-            body += bytes(event.data)
-        else:
-            assert isinstance(event, h11.EndOfMessage)
-            assert head is not None
-            return head, body
 
 
 def answering(raw: bytes) -> Handler:
