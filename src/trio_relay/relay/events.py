@@ -83,6 +83,7 @@ class EventFeed:
         self.read_state = read_state
         self.read_page = read_page
         self.max_behind = max_behind
+        self.window_bytes = window_bytes
         #: How many connections follow.
         self.streams = 0
         self.floor = 0
@@ -95,7 +96,6 @@ class EventFeed:
         self._on_end = on_end
         self._window: list[Frame] = []
         self._bytes = 0
-        self._window_bytes = window_bytes
 
     @property
     def closed(self) -> bool:
@@ -167,7 +167,7 @@ class EventFeed:
     def _trim(self) -> None:
         excess = max(0, len(self._window) - self.max_behind)
         left = self._bytes - sum(len(frame.encoded) for frame in self._window[:excess])
-        while left > self._window_bytes and excess < len(self._window):
+        while left > self.window_bytes and excess < len(self._window):
             left -= len(self._window[excess].encoded)
             excess += 1
         if excess:
