@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup, escape
-from quart import Blueprint, Response, render_template
+from quart import Blueprint, Response
 from quart_trio import QuartTrio
 
 from trio_relay.core.events import KINDS, STREAM_KINDS
@@ -86,7 +86,9 @@ def docs_blueprint(service: RelayService, app: QuartTrio) -> Blueprint:
         if not rendered:
             # At the first request: by then every route is registered.
             description = document(app, token_needed=service.settings.token is not None)
-            rendered.append(await render_template("docs.html", **page_of(description)))
+            # Not render_template(), which runs Quart's own context processors in a thread.
+            template = app.jinja_env.get_template("docs.html")
+            rendered.append(await template.render_async(page_of(description)))
         return Response(rendered[0], headers=_HEADERS)
 
     return routes
