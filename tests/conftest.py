@@ -35,7 +35,10 @@ def run_in_virtual_time(
     clock: Clock | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Any:
-    """Run a test with a clock that jumps whenever everybody waits; if for ever, the test fails at once."""
+    """Run a test with a clock that jumps whenever everybody waits; if for ever, the test fails at once.
+
+    Waiting for a thread looks like waiting for ever: what needs one is no test for virtual time.
+    """
 
     async def bounded() -> Any:
         with trio.fail_after(A_LONG_TIME):
