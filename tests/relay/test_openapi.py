@@ -63,6 +63,7 @@ async def test_parameters_say_what_may_be_left_out_and_never_null(room: Room) ->
     parameters = {each["name"]: each for each in described["paths"]["/api/messages"]["get"]["parameters"]}
     assert parameters["wait"]["schema"] == {"type": "number", "minimum": 0, "maximum": 60, "default": 0.0}
     assert parameters["sinceId"]["schema"] == {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    assert "`wait`: answer the moment" in described["paths"]["/api/messages"]["get"]["description"]
     assert not any(parameter["required"] for parameter in parameters.values())
     [identified] = described["paths"]["/api/messages/{messageId}"]["get"]["parameters"]
     assert (identified["in"], identified["required"], identified["schema"]["type"]) == (
@@ -138,6 +139,8 @@ async def test_the_page_names_every_call_and_object_and_needs_nothing_from_elsew
         assert f"<code>{path}</code>" in page.text
         assert all(f'id="{operation["operationId"]}"' in page.text for operation in methods.values())
     assert all(f'id="schema-{name}"' in page.text for name in described["components"]["schemas"])
+    assert "`" not in page.text
+    assert "&lt;code" not in page.text
     assert not re.search(r"<script|<link|<img|src=|url\(|@import", page.text)
     assert set(re.findall(r'href="([^#"]+)', page.text)) == {"/openapi.json"}
 

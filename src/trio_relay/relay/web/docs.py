@@ -21,6 +21,8 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     "Cache-Control": "no-cache",
 }
+#: What the store can hold as an id: a limit nobody needs to be told.
+_ANY_ID = 2**63 - 1
 _LIMITS = {
     "minimum": "≥ {}",
     "maximum": "≤ {}",
@@ -103,7 +105,7 @@ def page_of(description: Json) -> dict[str, Any]:
             call = _call(description, path, method, operation)
             sections[operation["tags"][0]].calls.append(call)
     return {
-        "info": description["info"],
+        "info": {**description["info"], "description": marked(description["info"]["description"])},
         "sections": list(sections.values()),
         "events": [(kind, marked(meaning)) for kind, meaning in KINDS.items()],
         "stream_events": [(kind, marked(meaning)) for kind, meaning in STREAM_KINDS.items()],
@@ -129,7 +131,7 @@ def rows_of(schema: Json) -> list[Row]:
 
 def marked(text: str) -> Markup:
     """Text of a docstring as markup: what stands in backticks is code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704  # escaped first
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped first
 
 
 def type_of(schema: Json) -> Markup:
@@ -155,7 +157,10 @@ def note_of(schema: Json) -> str:
     """The limits of a schema, and its default when that says something."""
     options = [schema, *schema.get("anyOf", ())]
     notes = [
-        text.format(option[limit]) for option in options for limit, text in _LIMITS.items() if limit in option
+        text.format(option[limit])
+        for option in options
+        for limit, text in _LIMITS.items()
+        if option.get(limit, _ANY_ID) != _ANY_ID
     ]
     if schema.get("default") not in (None, [], {}, ""):
         notes.append(f"default {json.dumps(schema['default'])}")

@@ -151,6 +151,11 @@ class _Schemas:
         members = [self._schemas[member] for member in _members(kind)]
         return members[0] if len(members) == 1 else {"anyOf": members}
 
+    def about(self, query: Any) -> str:
+        """What a query says of itself."""
+        about: str = self._queries[query.__name__].get("description", "")
+        return about
+
     def parameters(self, query: Any) -> list[Json]:
         """The fields of a query as parameters."""
         schema = self._queries[query.__name__]
@@ -202,11 +207,18 @@ def _describe(operation: Operation, schemas: _Schemas, *, token_needed: bool) ->
         if not token_needed and rule.endpoint.partition(".")[0] != INTEGRATIONS:
             credentials.append({})  # an open relay; integrations bring a token of their own all the same
         described["security"] = credentials
-        if view.scopes:
-            described["description"] = (
-                f"Needs a token with the scope {' or '.join(f'`{s}`' for s in view.scopes)}."
-            )
+    if about := _about(operation, schemas):
+        described["description"] = about
     return described
+
+
+def _about(operation: Operation, schemas: _Schemas) -> str:
+    """What the summary does not say: what the parameters mean, and which token is needed."""
+    view = operation.view
+    parts = [schemas.about(view.query)] if view.query is not None else []
+    if view.scopes and operation.rule.rule not in OPEN_PATHS:
+        parts.append(f"Needs a token with the scope {' or '.join(f'`{scope}`' for scope in view.scopes)}.")
+    return "\n\n".join(parts)
 
 
 def _responses(operation: Operation, schemas: _Schemas) -> Json:
