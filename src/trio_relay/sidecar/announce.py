@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import InboxMessage
 from trio_relay.errors import Conflict, NotFound, StaleInstance
@@ -52,8 +53,10 @@ async def announce(session: Session, handoff: HandOff) -> Answer:
         except WEATHER:
             answer.complete = False
         else:
-            if receipt.state is Rung.DEAD:
-                log.warning("handed off too often", message=message.id, attempts=receipt.attempts)
+            if receipt.state in FINAL:
+                log.warning(
+                    "not handed off again", message=message.id, state=receipt.state, attempts=receipt.attempts
+                )
                 answer.unwanted.add(message.id)
             handoff.attempts = max(handoff.attempts, receipt.attempts)
             handoff.cleared.add(message.id)

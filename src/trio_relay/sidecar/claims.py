@@ -25,6 +25,7 @@ class Taken(Enum):
     OURS = "ours"
     OTHERS = "others"  # somebody else holds it; the relay offers it again if they give it back
     GONE = "gone"  # done, or no longer there
+    WITHDRAWN = "withdrawn"  # it has lost its point
     LATER = "later"  # the relay could not be asked
 
 
@@ -60,7 +61,7 @@ class Claims:
         except Conflict as refusal:
             if refusal.code == "completed":
                 self._over.add(message_id)
-            return Taken.GONE if refusal.code in {"completed", "withdrawn"} else Taken.OTHERS
+            return {"completed": Taken.GONE, "withdrawn": Taken.WITHDRAWN}.get(refusal.code, Taken.OTHERS)
         except NotFound:
             return Taken.GONE
         except WEATHER:

@@ -116,6 +116,8 @@ class Deliverer:
                 # The relay settles it when the other completes it, and offers it again if they do not.
                 log.info("claim not ours", message=message.id, why=taken.value)
                 self.ledger.drop(handoff)
+            case Taken.WITHDRAWN:
+                await self._cleared(handoff)  # which it is not: the relay ends what was in our hands before
             case Taken.LATER:
                 self.ledger.postpone(handoff, self.now() + _LATER)
             case taken:

@@ -13,6 +13,7 @@ from trio_relay.core.wire import ClaimedMessage, ClaimRequest, Message
 from trio_relay.errors import Conflict, Invalid, LeaseLost
 from trio_relay.relay.operations import task_state
 from trio_relay.relay.operations.messages_read import message_row
+from trio_relay.relay.operations.receipts import end_too_late
 from trio_relay.relay.operations.tx import (
     Row,
     Tx,
@@ -199,7 +200,18 @@ def _open_again(tx: Tx, message_id: int, *, without: str | None) -> None:
         task_state.gave_up(tx, message_id, lease["attempts"])
         return
     task_state.reopened(tx, message_id)
-    _reoffer(tx, message_id, without=without)
+    message = message_row(tx, message_id)
+    if message["withdrawn"] is None:
+        _reoffer(tx, message_id, without=without)
+    elif without is not None:
+        _end_if_in_hand(tx, message, without)
+
+
+def _end_if_in_hand(tx: Tx, message: Row, agent_id: str) -> None:
+    """A message that was withdrawn meanwhile is given back: nobody needs it any more, so this delivery ends too."""
+    delivery: Row | None = queries.get_inbox(tx.connection, agent_id=agent_id, message_id=message["id"])
+    if delivery is not None and delivery["state"] == Rung.HANDED_OFF:
+        end_too_late(tx, message, agent_id, {})
 
 
 def _reoffer(tx: Tx, message_id: int, *, without: str | None) -> None:

@@ -7,6 +7,7 @@ from trio_relay.core.model import Rung
 from trio_relay.core.wire import Receipt, ReceiptReport, ReceiptStep
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, StaleInstance
 from trio_relay.relay.operations.messages_read import message_row, readable_row
+from trio_relay.relay.operations.notices import notify
 from trio_relay.relay.operations.tx import Row, Tx, check_session, dump, from_json, is_live
 from trio_relay.store.queries import queries
 
@@ -27,17 +28,7 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         Conflict: the delivery has already ended another way (``delivery_ended``).
 
     """
-    if request.state not in REPORTABLE:
-        allowed = ", ".join(rung for rung in Rung if rung in REPORTABLE)
-        raise Invalid(
-            f"{request.state} is not for a recipient to report",
-            fields=(FieldError("state", f"expected one of {allowed}"),),
-        )
-    if len(dump(request.evidence)) > MAX_EVIDENCE:
-        raise Invalid(
-            "the evidence is too large",
-            fields=(FieldError("evidence", f"expected at most {MAX_EVIDENCE} bytes of JSON"),),
-        )
+    _check(request)
     message = message_row(tx, message_id)
     agent: Row | None = queries.get_agent(tx.connection, id=request.agent_id)
     if agent is not None and not check_session(agent, request) and is_live(tx, agent):
@@ -49,8 +40,9 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         raise NotFound(f"message {message_id} was not sent to {request.agent_id!r}", code="not_a_recipient")
     current = Rung(delivery["state"])
     if request.state is Rung.HANDED_OFF:
-        _may_hand_off(tx, message, current)
         waiting = current in (Rung.QUEUED, Rung.HANDED_OFF)
+        if waiting and _pointless(tx, message):
+            return _not_again(tx, message, request, current)
         if waiting and delivery["attempts"] >= tx.policy.max_attempts:
             climb(
                 tx,
@@ -70,11 +62,56 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     return _receipt_of(tx, message_id, request.agent_id)
 
 
-def _may_hand_off(tx: Tx, message: Row, current: Rung) -> None:
-    """Check once more, at the moment of delivery, that a message still has a point."""
-    expired = message["expires_at"] is not None and message["expires_at"] <= tx.now
-    if current is Rung.QUEUED and (expired or message["withdrawn"] is not None):
+def _check(request: ReceiptReport) -> None:
+    if request.state not in REPORTABLE:
+        allowed = ", ".join(rung for rung in Rung if rung in REPORTABLE)
+        raise Invalid(
+            f"{request.state} is not for a recipient to report",
+            fields=(FieldError("state", f"expected one of {allowed}"),),
+        )
+    if len(dump(request.evidence)) > MAX_EVIDENCE:
+        raise Invalid(
+            "the evidence is too large",
+            fields=(FieldError("evidence", f"expected at most {MAX_EVIDENCE} bytes of JSON"),),
+        )
+
+
+def _pointless(tx: Tx, message: Row) -> bool:
+    """Check once more, at the moment of delivery, whether a message has lost its point."""
+    expired: bool = message["expires_at"] is not None and message["expires_at"] <= tx.now
+    return expired or message["withdrawn"] is not None
+
+
+def _not_again(tx: Tx, message: Row, request: ReceiptReport, current: Rung) -> Receipt:
+    """Refuse to have a pointless message handed off.
+
+    One that still waits in the inbox is ended by whoever withdrew it. One that was handed off before was spared then,
+    because it might have arrived; that it is to be handed off again says that it has not, so it ends here.
+
+    Raises:
+        Conflict: it still waits (``delivery_ended``).
+
+    """
+    if current is Rung.QUEUED:
         raise Conflict(f"this delivery has ended: {message['withdrawn'] or 'expired'}", code="delivery_ended")
+    end_too_late(tx, message, request.agent_id, request.evidence)
+    return _receipt_of(tx, message["id"], request.agent_id)
+
+
+def end_too_late(tx: Tx, message: Row, agent_id: str, evidence: dict[str, Any]) -> None:
+    """End the delivery of a message that has expired or was withdrawn while this recipient had it in hand."""
+    expired = message["expires_at"] is not None and message["expires_at"] <= tx.now
+    reason = {"reason": message["withdrawn"] or "expired"}
+    climb(tx, message["id"], agent_id, Rung.EXPIRED if expired else Rung.RETRACTED, {**reason, **evidence})
+    others_were_told_of = message["withdrawn"] is not None
+    if expired and others_were_told_of:
+        notify(
+            tx,
+            message["sender"],
+            "delivery.expired",
+            f"Message {message['id']} expired before it reached {agent_id}.",
+            meta={"messageId": message["id"], "recipients": [agent_id]},
+        )
 
 
 def climb(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str, Any]) -> None:

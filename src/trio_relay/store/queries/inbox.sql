@@ -14,9 +14,10 @@ SELECT i.*, a.status, a.ready FROM inbox AS i LEFT JOIN agents AS a ON a.id = i.
 WHERE i.message_id = :message_id ORDER BY i.seq;
 
 -- name: inbox_unread_after_seq(agent_id, after_seq, now, limit)
--- What has arrived since an arrival number and is neither read nor ended.
+-- What has arrived since an arrival number and is neither read nor ended. Past its time only what was handed off:
+-- whoever handed it off, or their successor, has to find out whether it arrived.
 SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
-WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.seq > :after_seq
+WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now OR i.state <> 'queued') AND i.seq > :after_seq
 ORDER BY i.seq LIMIT :limit;
 
 -- name: inbox_after_seq(agent_id, after_seq, limit)
@@ -28,10 +29,10 @@ ORDER BY i.seq LIMIT :limit;
 -- name: inbox_unread_since_id(agent_id, since_id, now, limit)
 -- For clients whose cursor is a message id: newer messages, and unread ones that arrived late.
 SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
-WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.message_id > :since_id
+WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now OR i.state <> 'queued') AND i.message_id > :since_id
 UNION ALL
 SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
-WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now) AND i.late = 1 AND i.message_id <= :since_id
+WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND (m.expires_at IS NULL OR m.expires_at > :now OR i.state <> 'queued') AND i.late = 1 AND i.message_id <= :since_id
 ORDER BY 1 LIMIT :limit;
 
 -- name: inbox_since_id(agent_id, since_id, limit)
