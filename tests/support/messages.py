@@ -19,7 +19,9 @@ def inbox_message(
     created_at: int = 1_780_000_000_000,
     **fields: Any,
 ) -> InboxMessage:
-    meta: dict[str, Any] = {key: fields.pop(key) for key in ("delivery", "priority", "pairId") if key in fields}
+    meta: dict[str, Any] = {
+        key: fields.pop(key) for key in ("delivery", "priority", "pairId") if key in fields
+    }
     defaults: dict[str, Any] = {"channel": None, "subject": None, "reply_to": None, "hop": 0, "attempts": 0}
     root = number if thread is None else thread
     return InboxMessage(
