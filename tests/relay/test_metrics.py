@@ -1,5 +1,6 @@
 """``/metrics``: what happened is counted once it is durable, with labels that cannot grow without bound."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,16 @@ async def test_two_relays_in_one_process_count_apart(tmp_path: Path, autojump_cl
         await one.relay.register(AgentRegistration(id="b"))
         assert (await measured(one))["events_total{type=agent.status}"] == 1
         assert "events_total{type=agent.status}" not in await measured(two)
+
+
+async def test_the_manual_lists_every_metric(room: Room) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    answer = await room.http("GET", "/metrics")
+    names = set(
+        re.findall(r"^# TYPE (trio_relay_\w+) (?:counter|gauge|histogram)$", answer.text, re.MULTILINE)
+    )
+    listed = set(re.findall(r"^\| `(trio_relay_\w+)`", manual, re.MULTILINE))
+    assert {name for name in names if not name.endswith("_created")} == listed
 
 
 def test_a_family_nobody_counts_is_a_mistake() -> None:

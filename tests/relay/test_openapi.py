@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from support.relay import Room, open_room
 from trio_relay import __version__
-from trio_relay.core.events import KINDS
+from trio_relay.core.events import KINDS, STREAM_KINDS
 from trio_relay.settings import ServerSettings
 
 #: Routes for people and programs that are no part of the API.
@@ -85,6 +85,13 @@ async def test_problems_are_listed_by_what_a_call_can_do_wrong(room: Room) -> No
     assert set(paths["/api/stats"]["get"]["responses"]) == {"200", "401", "403", "431", "503"}
     assert set(paths["/healthz"]["get"]["responses"]) == {"200", "403", "431", "503"}
     assert "429" in paths["/api/integrations/events"]["post"]["responses"]
+
+
+def test_the_manual_lists_every_kind_of_event() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    assert [
+        kind for kind, tells in {**KINDS, **STREAM_KINDS}.items() if f"| `{kind}` | {tells} |" not in manual
+    ] == []
 
 
 async def test_the_stream_is_described_with_its_kinds(room: Room) -> None:
