@@ -39,7 +39,10 @@ def test_every_test_that_is_named_exists(document: Path) -> None:
 
 
 def _has(file: Path, name: str) -> bool:
-    return file.exists() and re.search(rf"^(async )?def {name}\(", file.read_text(), re.MULTILINE) is not None
+    return (
+        file.exists()
+        and re.search(rf"^(async def|def|class) {name}\b", file.read_text(), re.MULTILINE) is not None
+    )
 
 
 def _dependencies() -> tuple[list[Requirement], list[Requirement]]:

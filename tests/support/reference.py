@@ -1,4 +1,4 @@
-"""The parts of the reference pages that are made from the code: settings and commands.
+"""The parts of the reference pages that are made from the code: settings, commands, mutants.
 
 They stand in the pages between ``<!-- from the code: NAME -->`` and ``<!-- end -->``. A test holds the pages to the
 code; this writes them anew: ``PYTHONPATH=tests .venv/bin/python -m support.reference``.
@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 from quart_trio import QuartTrio
 
+from support.mutants import all_mutants
 from trio_relay.cli.codex import codex_tools, start
 from trio_relay.cli.main import cli
 from trio_relay.settings import AGENT, SERVER, SIDECAR, Setting, milliseconds
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = (DOCS / "settings.md", DOCS / "cli.md")
+PAGES = (DOCS / "settings.md", DOCS / "cli.md", DOCS / "guarantees.md")
 _PART = re.compile(r"(<!-- from the code: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -29,6 +30,7 @@ def filled(page: str) -> str:
         "trio-relay": _commands(cli, "trio-relay"),
         "codex-relay": _commands(start, "codex-relay"),
         "agent-relay-codex": _commands(codex_tools, "agent-relay-codex"),
+        "mutants": _mutants(),
     }
     return _PART.sub(lambda found: f"{found[1]}\n{parts[found[2]]}\n{found[3]}", page)
 
@@ -38,6 +40,12 @@ def _settings(table: tuple[Setting, ...]) -> str:
     for row in table:
         older = "".join(f"; older: `{name}`" for name in row.older)
         lines.append(f"| `{row.env}` | {_default(row)} | {_cell(row.help)}{older} |")
+    return "\n".join(lines) + "\n"
+
+
+def _mutants() -> str:
+    lines = ["| | broken like this | this fails |", "|---|---|---|"]
+    lines += [f"| {each.promise} | {_cell(each.name)} | `{each.test}` |" for each in all_mutants()]
     return "\n".join(lines) + "\n"
 
 
