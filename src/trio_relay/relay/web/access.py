@@ -35,6 +35,9 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
 
     @app.before_request
     async def check() -> Response | None:
+        # Take the body whatever the answer will be: a connection whose request was not read to its end cannot carry
+        # another one, and the client would learn that only from its next request failing.
+        await request.get_data(parse_form_data=False)
         try:
             check_host(request.headers.get("Host", ""), settings)
             check_origin(request.headers.get("Origin"), request.headers.get("Host", ""), settings)
