@@ -205,3 +205,12 @@ async def test_too_many_hand_offs_end_a_delivery(room: Room) -> None:
     with pytest.raises(Conflict) as ended:
         await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {"n": 7})
     assert ended.value.code == "delivery_ended"
+
+
+async def test_a_hand_off_reported_again_after_a_lost_answer_counts_once(room: Room) -> None:
+    await room.relay.register(AgentRegistration(id="bob"))
+    sent = await room.relay.send(SendRequest(sender="ann", to="bob", body="x"))
+    for attempt, expected in [("one:0", 1), ("one:0", 1), ("one:1", 2), ("one:1", 2)]:
+        receipt = await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {"attemptId": attempt})
+        assert receipt.attempts == expected
+    assert (await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {})).attempts == 3

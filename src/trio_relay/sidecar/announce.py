@@ -32,6 +32,7 @@ async def announce(session: Session, handoff: HandOff) -> Answer:
     """Report the hand-off of every message that is not cleared yet, once. Those that may go are cleared then."""
     answer = Answer()
     evidence = {
+        "attemptId": handoff.name_attempt(session.fields.instance_id),
         "threadId": handoff.thread_id,
         "clientId": handoff.client_id,
         "mode": handoff.mode,

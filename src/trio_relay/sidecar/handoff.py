@@ -37,7 +37,8 @@ class Phase(StrEnum):
 class HandOff:
     """Messages that travel together.
 
-    `cleared` are those whose present attempt the relay has heard of and agreed to, `attempts` the number it counts,
+    `attempt_id` names the present attempt, so that reporting it again after a lost answer counts once. `cleared` are
+    those whose present attempt the relay has heard of and agreed to, `attempts` the number it counts,
     `trouble` why the last attempt failed, `thread_id` where it went. `not_before` and `accepted_at` are trio times.
     """
 
@@ -51,6 +52,7 @@ class HandOff:
     turn_id: str | None = None
     trouble: str | None = None
     cleared: set[int] = field(default_factory=set)
+    attempt_id: str = ""
 
     @property
     def client_id(self) -> str:
@@ -71,6 +73,11 @@ class HandOff:
     def proven(self) -> bool:
         """Whether the relay already has proof that it reached the model, in this thread or an earlier one."""
         return all(message.state in {Rung.IN_CONTEXT, Rung.ANSWERED} for message in self.messages)
+
+    def name_attempt(self, instance_id: str | None) -> str:
+        """Name the present attempt; the same until it is lost."""
+        self.attempt_id = self.attempt_id or f"{instance_id}:{self.attempts}"
+        return self.attempt_id
 
     def record(self) -> InFlight:
         """Write it down for a successor."""

@@ -300,6 +300,7 @@ class Ledger:
     def _try_again(self, handoff: HandOff, trouble: str, not_before: float) -> None:
         handoff.trouble = trouble
         handoff.cleared.clear()
+        handoff.attempt_id = ""
         self.postpone(handoff, not_before)
 
     def _conclude(self, handoffs: list[HandOff], turn: TurnEnded) -> None:

@@ -19,7 +19,7 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     """Write down a rung that was seen. Repeating a report, or reporting a rung already passed, changes nothing.
 
     A hand-off is reported before it is made: the answer is the last word on whether the message still has a point, and
-    the bound on how often it may be tried.
+    the bound on how often it may be tried. With the same ``evidence.attemptId`` it is the same hand-off.
 
     Raises:
         Invalid: a rung only the relay itself can know, or evidence that is too large.
@@ -43,6 +43,8 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         waiting = current in (Rung.QUEUED, Rung.HANDED_OFF)
         if waiting and _pointless(tx, message):
             return _not_again(tx, message, request, current)
+        if current is Rung.HANDED_OFF and _is_same_attempt(tx, message_id, request):
+            return _receipt_of(tx, message_id, request.agent_id)
         if waiting and delivery["attempts"] >= tx.policy.max_attempts:
             climb(
                 tx,
@@ -60,6 +62,15 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         case Step.NOTHING:
             pass
     return _receipt_of(tx, message_id, request.agent_id)
+
+
+def _is_same_attempt(tx: Tx, message_id: int, request: ReceiptReport) -> bool:
+    """Whether this hand-off was reported before, and only the answer was lost: then it counts once."""
+    attempt = request.evidence.get("attemptId")
+    if not isinstance(attempt, str):
+        return False
+    row: Row | None = queries.last_hand_off(tx.connection, message_id=message_id, agent_id=request.agent_id)
+    return row is not None and from_json(row["evidence"]).get("attemptId") == attempt
 
 
 def _check(request: ReceiptReport) -> None:
