@@ -89,3 +89,16 @@ async def test_a_thread_without_a_round_is_parked_for_its_depth(
 async def test_a_thread_that_does_not_exist_cannot_be_resumed(room: Room) -> None:
     answer = await room.http("POST", "/api/threads/77/resume")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_thread")
+
+
+async def test_a_person_may_let_it_go_on_and_an_agent_may_not(room: Room, begun: SentMessage) -> None:
+    await talk(room, begun, 2 * room.settings.max_cycles - 1)
+
+    async def resume(**credential: object) -> tuple[int, str | None]:
+        minted = await room.http("POST", "/api/tokens", json={"scopes": ["send"], **credential})
+        headers = {"Authorization": f"Bearer {minted.json()['token']}"}
+        answer = await room.http("POST", f"/api/threads/{begun.id}/resume", headers=headers)
+        return answer.status_code, answer.json().get("code")
+
+    assert await resume(agentId="ann") == (403, "scope_missing")
+    assert await resume(authority="human") == (200, None)

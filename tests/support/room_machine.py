@@ -3,6 +3,8 @@
 After every step the promises are checked against the model: nothing accepted is lost (G2), at most one valid lease
 (G3), one key one message (G4), order per recipient and thread (G5), bounded hand-offs (G6), receipts that never go
 down (G7), and a repeated request changes nothing (G10).
+
+Longer than a file here should be: the rules share one model.
 """
 
 from typing import Any
