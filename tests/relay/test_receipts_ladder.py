@@ -214,3 +214,21 @@ async def test_a_hand_off_reported_again_after_a_lost_answer_counts_once(room: R
         receipt = await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {"attemptId": attempt})
         assert receipt.attempts == expected
     assert (await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {})).attempts == 3
+
+
+async def test_a_report_that_was_long_on_its_way_ends_nothing_that_is_under_way(room: Room) -> None:
+    await join(room, "bob")
+    sent = await say(room, "ann", "bob", ttl_ms=1_000)
+
+    async def hand_off(attempt: str) -> Receipt:
+        return await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {"attemptId": attempt})
+
+    for attempt in range(5):
+        await hand_off(f"one:{attempt}")
+    echo = await hand_off("one:0")
+    assert (echo.state, echo.attempts) == (Rung.HANDED_OFF, 5)
+    await trio.sleep(2)
+    await room.service.expire()
+    echo = await hand_off("one:4")
+    assert (echo.state, echo.attempts) == (Rung.HANDED_OFF, 5)
+    assert (await hand_off("one:5")).state is Rung.EXPIRED

@@ -32,8 +32,11 @@ async def test_a_message_reaches_an_idle_thread_and_the_answer_comes_back(stage:
         evidence = await stage.evidence(sent.id, bob.agent_id)
         turn = stage.fake.disk[bob.thread_id].turns[0]["id"]
         assert evidence["handed_off"] == {
-            "threadId": bob.thread_id, "clientId": f"relay:{sent.id}", "mode": "start"
-        }  # fmt: skip
+            "attemptId": f"{bob.state.instance_id}:0",
+            "threadId": bob.thread_id,
+            "clientId": f"relay:{sent.id}",
+            "mode": "start",
+        }
         assert evidence["in_context"].keys() == {"threadId", "turnId", "itemId", "clientId", "mode"}
         assert evidence["in_context"]["turnId"] == turn
         assert evidence["answered"] == {"replyId": reply.id}

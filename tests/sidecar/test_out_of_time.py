@@ -1,7 +1,8 @@
-"""What loses its point between the hand-off and the thread is not said late."""
+"""What loses its point on the way to the thread is not said late; what only loses answers is not given up."""
 
 from typing import Any
 
+import httpx2
 import trio
 
 from support.sidecar import Stage
@@ -63,3 +64,22 @@ async def test_work_that_ran_out_of_time_in_a_predecessor_s_hands_has_ended(stag
         await stage.until(sent.id, bob.agent_id, Rung.EXPIRED)
         await trio.sleep(10)
         assert stage.fake.thread(bob.thread_id).client_ids == []
+
+
+async def test_answers_that_are_lost_cost_no_attempt(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        carry, lost = bob.transport.handle_async_request, 0
+
+        async def lose_answers(request: httpx2.Request) -> httpx2.Response:
+            nonlocal lost
+            response = await carry(request)
+            if request.url.path.endswith("/receipts") and lost < 10:
+                lost += 1
+                raise httpx2.ReadError("lost", request=request)
+            return response
+
+        bob.transport.handle_async_request = lose_answers  # type: ignore[method-assign]
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        (receipt,) = await stage.relay.receipts(sent.id)
+        assert (lost, receipt.attempts) == (10, 1)

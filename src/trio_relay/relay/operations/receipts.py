@@ -41,10 +41,10 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     current = Rung(delivery["state"])
     if request.state is Rung.HANDED_OFF:
         waiting = current in (Rung.QUEUED, Rung.HANDED_OFF)
+        if waiting and _is_known_attempt(tx, message_id, request):
+            return _receipt_of(tx, message_id, request.agent_id)
         if waiting and _pointless(tx, message):
             return _not_again(tx, message, request, current)
-        if current is Rung.HANDED_OFF and _is_same_attempt(tx, message_id, request):
-            return _receipt_of(tx, message_id, request.agent_id)
         if waiting and delivery["attempts"] >= tx.policy.max_attempts:
             climb(
                 tx,
@@ -64,13 +64,16 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     return _receipt_of(tx, message_id, request.agent_id)
 
 
-def _is_same_attempt(tx: Tx, message_id: int, request: ReceiptReport) -> bool:
-    """Whether this hand-off was reported before, and only the answer was lost: then it counts once."""
+def _is_known_attempt(tx: Tx, message_id: int, request: ReceiptReport) -> bool:
+    """Whether this hand-off was reported before: its answer was lost, or this report has been long on its way.
+
+    Then it changes nothing: it neither counts again nor ends what is under way.
+    """
     attempt = request.evidence.get("attemptId")
-    if not isinstance(attempt, str):
-        return False
-    row: Row | None = queries.last_hand_off(tx.connection, message_id=message_id, agent_id=request.agent_id)
-    return row is not None and from_json(row["evidence"]).get("attemptId") == attempt
+    return isinstance(attempt, str) and any(
+        from_json(row["evidence"]).get("attemptId") == attempt
+        for row in queries.hand_offs(tx.connection, message_id=message_id, agent_id=request.agent_id)
+    )
 
 
 def _check(request: ReceiptReport) -> None:

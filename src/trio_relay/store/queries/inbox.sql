@@ -63,10 +63,9 @@ UPDATE inbox SET read_at = coalesce(read_at, :now) WHERE message_id = :message_i
 -- One rung, when it was reached and what proves it.
 INSERT INTO receipts (message_id, agent_id, state, at, evidence) VALUES (:message_id, :agent_id, :state, :now, :evidence);
 
--- name: last_hand_off(message_id, agent_id)^
--- What was said of the latest hand-off of a message to one recipient.
-SELECT evidence FROM receipts WHERE message_id = :message_id AND agent_id = :agent_id AND state = 'handed_off'
-ORDER BY id DESC LIMIT 1;
+-- name: hand_offs(message_id, agent_id)
+-- What was said of each hand-off of a message to one recipient.
+SELECT evidence FROM receipts WHERE message_id = :message_id AND agent_id = :agent_id AND state = 'handed_off';
 
 -- name: receipts_of(message_id, agent_id)
 -- Every rung written down of one delivery, in order.
