@@ -16,7 +16,7 @@ from typing import Any
 
 from support.fake_codex_thread import Rollout
 from support.sim_network import Grant
-from support.sim_traffic import GHOST
+from support.sim_traffic import GHOST, body_of
 from trio_relay.core.batching import message_ids
 
 #: Hand-offs of one message to one recipient, and claims of one message: low, so that it is met.
@@ -98,10 +98,11 @@ def _open(database: Path) -> sqlite3.Connection:
 
 def _lost(book: Book, rows: sqlite3.Connection) -> Iterator[str]:
     """Accepted and gone: neither with a recipient, nor waiting for one, nor withdrawn, nor done."""
-    kept = {row["id"] for row in rows.execute("SELECT id FROM messages")}
-    for key, message_id in book.sent.items():
-        if message_id not in kept:
-            yield f"message {message_id} ({key}) was accepted and is gone"
+    kept = {row["id"]: row for row in rows.execute("SELECT id, sender, body FROM messages")}
+    for (sender, key), message_id in book.sent.items():
+        row = kept.get(message_id)  # an id that was never committed is given to another message
+        if row is None or (row["sender"], row["body"]) != (sender, body_of(key)):
+            yield f"message {message_id} ({key} of {sender}) was accepted and is gone"
     copies = Counter(
         row["body"] for row in rows.execute("SELECT body FROM messages WHERE body LIKE 'message %'")
     )

@@ -113,9 +113,9 @@ class SimRelay:
         return response
 
     async def _run_sync(self, function: Callable[..., Any], *args: Any) -> Any:
-        if function is not sqlite._commit:
+        if function is sqlite._reading:
             return await inline(function, *args)
-        await trio.sleep(self.disk_delay())
+        await trio.sleep(self.disk_delay())  # whatever else leaves the event loop is a commit
         if not self._killed:
             function(*args)
         return None

@@ -20,6 +20,12 @@ PEOPLE = ("ann", "bob", "cid")
 #: Who is registered and never there: what is sent to it waits for good.
 GHOST = "ghost"
 
+
+def body_of(key: str) -> str:
+    """What a message says, by its idempotency key."""
+    return f"message {key}"
+
+
 Open = Callable[[], AbstractAsyncContextManager[RelayClient]]
 
 
@@ -121,7 +127,7 @@ class People:
             case "odd":
                 to = rng.choice([GHOST, "tag:nobody", "agent-to-come"])
         return SendRequest(
-            sender=sender, to=to, body=f"message {key}", idempotency_key=key, allow_unknown=True, **more
+            sender=sender, to=to, body=body_of(key), idempotency_key=key, allow_unknown=True, **more
         )
 
     async def _insist(self, call: Callable[[], Any]) -> Any:

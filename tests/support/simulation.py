@@ -41,7 +41,8 @@ _MEMORY = Path("/dev/shm")  # Linux's, made for this
 
 @dataclass(frozen=True)
 class Plan:
-    """How much happens. Times in virtual seconds; `lives` are means: of a sidecar, an app-server, the relay.
+    """How much happens. Times in virtual seconds; `lives` are means: of a sidecar, an app-server, the relay. `commit`: the
+    longest a commit takes.
 
     `messages` counts the occasions on which somebody writes; one in five is a burst.
     """
@@ -54,6 +55,7 @@ class Plan:
     app_server_life: float = 900.0
     relay_life: float = 1200.0
     calm: float = 1800.0
+    commit: float = 0.004
 
 
 @dataclass
@@ -125,7 +127,7 @@ class _Hour:
             directory / "relay.db",
             ServerSettings(stale_ttl=480.0, max_attempts=MAX_ATTEMPTS, max_hops=2),
             now=lambda: EPOCH + round(trio.current_time() * 1000),
-            disk_delay=partial(self.rng("disk").uniform, 0, 0.004),
+            disk_delay=partial(self.rng("disk").uniform, 0, plan.commit),
         )
 
     def rng(self, what: str) -> random.Random:
