@@ -14,7 +14,8 @@ from quart_trio import QuartTrio
 from support.mutants import all_mutants
 from trio_relay.cli.codex import codex_tools, start
 from trio_relay.cli.main import cli
-from trio_relay.settings import AGENT, SERVER, SIDECAR, Setting, milliseconds
+from trio_relay.settings import AGENT, SERVER, SIDECAR, Setting
+from trio_relay.settings.table import milliseconds
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (DOCS / "settings.md", DOCS / "cli.md", DOCS / "guarantees.md")
