@@ -11,6 +11,7 @@ from hypothesis import settings
 from trio.abc import Clock, Instrument
 from trio.testing import MockClock
 
+from support.postgres import PostgresDatabases, databases_for_tests
 from support.relay import Room, open_room
 
 # How long an example takes says nothing: other work shares the machine.
@@ -27,6 +28,20 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     """A relay in this process. Every test that uses it runs in virtual time."""
     async with open_room(tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresDatabases]:
+    """A PostgreSQL, the same for all tests that ask for it; nobody stops it (`support.postgres.private_server`)."""
+    with databases_for_tests() as databases:
+        yield databases
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresDatabases) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    with postgres.database() as url:
+        yield url
 
 
 def run_in_virtual_time(
