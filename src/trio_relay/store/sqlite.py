@@ -6,26 +6,23 @@ raises is rolled back alone; its siblings commit. Nobody hears of success before
 
 How a blocking call leaves the event loop is handed in as `run_sync`: production passes ``trio.to_thread.run_sync``;
 tests in virtual time pass one that calls straight through, because trio's autojump clock does not wait for threads.
-
-A process owns its database file by a lock beside it: a second server is refused at once instead of both corrupting
-each other's view.
 """
 
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import filelock
 import outcome
 import trio
 
-from trio_relay.errors import RelayError, StoreInUse, Unavailable
+from trio_relay.errors import Unavailable
 from trio_relay.store.migrations import migrate
+from trio_relay.store.ownership import bad_store, owned
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -232,17 +229,17 @@ async def open_store(
 
     """
     file = Path(path).resolve()  # noqa: ASYNC240  # once, before anything is served
-    with _owned(file):
+    with owned(file):
         try:
             file.touch(mode=0o600)
             store = SqliteStore(file, run_sync)
         except (OSError, sqlite3.Error) as error:
-            raise _bad_store(file, error) from error
+            raise bad_store(file, error) from error
         try:
             try:
                 migrate(store._writer)  # noqa: SLF001  # the store opens itself
             except sqlite3.Error as error:
-                raise _bad_store(file, error) from error
+                raise bad_store(file, error) from error
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.commit_batches)
                 try:
@@ -251,26 +248,3 @@ async def open_store(
                     nursery.cancel_scope.cancel()
         finally:
             store.close()
-
-
-@contextmanager
-def _owned(file: Path) -> Iterator[None]:
-    """Own `file` while the block runs, by a lock beside it that dies with the process."""
-    lock = filelock.FileLock(f"{file}.lock", timeout=0, mode=0o600)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock.acquire()
-    except filelock.Timeout:
-        if not Path(lock.lock_file).exists():  # it could not even be made
-            raise _bad_store(file, "its directory cannot be written") from None
-        raise StoreInUse(f"another trio-relay already serves {file}") from None
-    except OSError as error:
-        raise _bad_store(file, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _bad_store(file: Path, error: Exception | str) -> RelayError:
-    return RelayError(f"{file} cannot be used as the relay's database: {error}", code="bad_store")
