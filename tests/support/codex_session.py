@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,16 @@ class World:
 
     def tui(self, *options: str, project: str = "project") -> AbstractAsyncContextManager[Terminal]:
         """Run ``codex-relay`` in a terminal."""
-        return terminal([*CODEX_RELAY, *options], env=self.environment, cwd=self.project(project))
+        return self.terminal([*CODEX_RELAY, *options], project=project)
+
+    def terminal(
+        self, command: Sequence[str], *, project: str = "project"
+    ) -> AbstractAsyncContextManager[Terminal]:
+        """Run anything in a terminal; its screens are kept in a directory of this test."""
+        number = len(list(self.home.parent.glob("screens-*"))) + 1
+        album = self.home.parent / f"screens-{number}"
+        album.mkdir()
+        return terminal(command, env=self.environment, cwd=self.project(project), album=album)
 
     # Who is there
 

@@ -1,12 +1,18 @@
-"""A terminal for programs that want one: tmux, with a server of its own that ends with the block."""
+"""A terminal for programs that want one: tmux, with a server of its own that ends with the block.
 
+Where an album is given, every screen a test waited for, and the last one, is kept in it as a text file for people to
+look at.
+"""
+
+import itertools
 import os
+import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,18 +24,24 @@ _LOOK = 0.05
 
 @dataclass(frozen=True)
 class Terminal:
-    """A program in a terminal of its own."""
+    """A program in a terminal of its own. `album` is the directory of its screens, numbered as they were seen."""
 
     tmux: tuple[str, ...]
+    album: Path | None = None
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def screen(self) -> str:
         """What the terminal shows now, without trailing blanks; with what has scrolled away above."""
         return await self._run("capture-pane", "-p", "-J", "-S", "-200")
 
+    async def write(self, text: str) -> None:
+        """Type `text` and no Enter."""
+        await self._run("send-keys", "-l", text)
+
     async def type(self, text: str) -> None:
         """Type `text` and press Enter."""
-        await self._run("send-keys", "-l", text)
-        await self._run("send-keys", "Enter")
+        await self.write(text)
+        await self.press("Enter")
 
     async def press(self, key: str) -> None:
         """Press a key by its tmux name: ``Enter``, ``C-c``, ``Escape``."""
@@ -42,8 +54,18 @@ class Terminal:
             while text not in screen:
                 await trio.sleep(_LOOK)
                 screen = await self.screen()
+            self.keep(text, screen)
             return screen
         pytest.fail(f"the terminal does not show {text!r} after {seconds:g} s:\n{screen}")
+
+    def keep(self, title: str, screen: str) -> None:
+        """Put a screen into the album, if there is one."""
+        if self.album is None:
+            return
+        self.album.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:60]
+        text = "\n".join(one.rstrip() for one in screen.splitlines())
+        (self.album / f"{next(self._numbers):02}-{name}.txt").write_text(text.rstrip("\n") + "\n")
 
     async def _run(self, *arguments: str) -> str:
         done = await trio.run_process([*self.tmux, *arguments], capture_stdout=True)
@@ -52,9 +74,18 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, width: int = 120, height: int = 40
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    album: Path | None = None,
+    width: int = 120,
+    height: int = 40,
 ) -> AsyncGenerator[Terminal]:
-    """Run `command` in a terminal; afterwards a line ``EXIT <code>`` appears and the terminal stays open."""
+    """Run `command` in a terminal; afterwards a line ``EXIT <code>`` appears and the terminal stays open.
+
+    Screens are kept in the directory `album`.
+    """
     program = shutil.which("tmux")
     if program is None:
         pytest.fail("this test needs tmux", pytrace=False)
@@ -69,9 +100,11 @@ async def terminal(
         # The server's own; the program's is in `given`, but for PATH, which tmux takes from here.
         env=os.environ | {"TERM": "xterm-256color", "PATH": env["PATH"]},
     )
+    made = Terminal(tmux, album)
     try:
-        yield Terminal(tmux)
+        yield made
     finally:
         with trio.CancelScope(shield=True):
+            made.keep("last", await made.screen())
             await trio.run_process([*tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
         socket.unlink(missing_ok=True)
