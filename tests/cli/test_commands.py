@@ -238,6 +238,14 @@ def test_help_needs_no_event_loop(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_a_sidecar_loads_nothing_of_the_servers() -> None:
+    """One runs beside every session: what it does not need costs its memory once a session."""
+    code = "import sys\nimport trio_relay.cli.main\nimport trio_relay.cli.sidecar\n"
+    code += "needless = {'quart', 'hypercorn', 'sqlite3', 'psycopg', 'aiosql', 'mcp', 'pydantic', 'tomlkit', 'jinja2'}\n"
+    code += "assert not needless & set(sys.modules), needless & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_agent_relay_is_the_same_program(tmp_path: Path) -> None:
     scripts = {entry.name: entry.value for entry in distribution("trio-relay").entry_points}
     assert scripts["agent-relay"] == scripts["trio-relay"] == "trio_relay.cli.main:main"
