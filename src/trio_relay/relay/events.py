@@ -10,6 +10,7 @@ A connection that has once caught up and then falls more than `MAX_BEHIND` event
 its last id it can go on from there. (One whose peer takes nothing at all is cut by the server's send time-out.)
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+import structlog
 import trio
 
 from trio_relay.core.events import Wanted
+from trio_relay.errors import Unavailable
 from trio_relay.relay.hub import Hub
 from trio_relay.relay.operations.event_log import Event, LogState, Page
 from trio_relay.relay.operations.tx import EVENTS
+
+log = structlog.get_logger("trio_relay.events")
 
 #: How many events a connection may fall behind; also the events the shared window holds.
 MAX_BEHIND = 5000
@@ -36,6 +41,8 @@ WINDOW_BYTES = 8 * 1024 * 1024
 HEARTBEAT = 15.0
 #: How long a client waits before it connects again, milliseconds.
 RETRY = 1000
+#: Pause before the store is tried again, seconds.
+STORE_PAUSE = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -79,6 +86,7 @@ class EventFeed:
         on_end: Callable[[str], None],
         max_behind: int = MAX_BEHIND,
         window_bytes: int = WINDOW_BYTES,
+        look_every: float = math.inf,
     ) -> None:
         self.read_state = read_state
         self.read_page = read_page
@@ -93,6 +101,7 @@ class EventFeed:
         #: Set, and replaced, when there is something new.
         self.news = trio.Event()
         self._hub = hub
+        self._look_every = look_every
         self._on_end = on_end
         self._window: list[Frame] = []
         self._bytes = 0
@@ -106,9 +115,15 @@ class EventFeed:
         """Task: read what is new whenever something is, until the relay stops."""
         while not self._hub.closed:
             with self._hub.listening(EVENTS) as bell:
-                while self.streams and await self._read_on():
-                    pass
-                await bell.wait()
+                patience = self._look_every if self.streams else math.inf
+                try:
+                    while self.streams and await self._read_on():
+                        pass
+                except Unavailable as error:
+                    log.warning("following the events put off", reason=error.detail)
+                    patience = STORE_PAUSE
+                with trio.move_on_after(patience):
+                    await bell.wait()
         self._tell()
 
     async def open(self, after: int | None, wanted: Wanted) -> "EventStream":

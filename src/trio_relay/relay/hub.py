@@ -41,10 +41,14 @@ class Hub:
             for bell in self._bells.get(agent_id, ()):
                 bell.set()
 
+    def ring_all(self) -> None:
+        """Wake everybody: something may have been missed."""
+        self.ring(list(self._bells))
+
     def close(self) -> None:
         """Wake everybody, now and from now on: the relay is stopping."""
         self.closed = True
-        self.ring(list(self._bells))
+        self.ring_all()
 
     @property
     def waiting(self) -> int:

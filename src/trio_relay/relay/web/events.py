@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request
 from trio_relay.core.access import Scope
 from trio_relay.core.events import KINDS, STREAM_KINDS, wanted
 from trio_relay.core.wire import AgentId, Wire
-from trio_relay.errors import FieldError, Invalid, Unauthorized
+from trio_relay.errors import FieldError, Invalid, Unauthorized, Unavailable
 from trio_relay.relay.events import EventStream
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.access import token_of_request
@@ -70,11 +70,14 @@ async def _chunks(
     stream: EventStream, authenticate: Callable[[], Awaitable[object]]
 ) -> AsyncGenerator[bytes, None]:
     with stream:
-        while (chunk := await stream.next_chunk()) is not None:
+        while True:
             try:
+                chunk = await stream.next_chunk()
+                if chunk is None:
+                    return
                 # A stream outlives the request's own check: a token may be revoked or expire meanwhile.
                 await authenticate()
-            except Unauthorized as error:
+            except (Unauthorized, Unavailable) as error:
                 chunk = stream.end("bye", error.detail)
             yield chunk
 
