@@ -1,7 +1,7 @@
 """Tools of the checks on an app-server: a server under test, what a connection hears, and a person at a terminal."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,6 +36,7 @@ class Server(Protocol):
     async def start(self) -> None: ...
     async def kill(self) -> None: ...
     def drain(self) -> None: ...
+    def find_items(self, path: str, wanted: Collection[str]) -> set[str] | None: ...
 
 
 class Watch:

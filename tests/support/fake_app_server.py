@@ -21,7 +21,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,13 @@ class FakeAppServer:
         self._port: int | None = None
         self._memory: Memory | None = None
         self._gone = trio.Event()
+
+    def find_items(self, path: str, wanted: Collection[str]) -> set[str] | None:
+        """As `trio_relay.sidecar.rollout.find_items`: which items stand in a thread's rollout file."""
+        rollout = self.disk.get(Path(path).stem)
+        if rollout is None or not rollout.on_disk:
+            return None
+        return {item["id"] for item in rollout.history if item.get("id") in wanted}
 
     # Life and death
 

@@ -3,17 +3,16 @@
 # ruff: noqa: ARG002  # one signature for the table of calls
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
 
-from support.fake_codex_thread import FakeThread, Refusal, Rollout, Said
+from support.fake_codex_queue import QUEUE_CALLS, Params, page_of, said_in
+from support.fake_codex_thread import FakeThread, Refusal, Rollout
 from support.mock_model import MockModel
 
-MAX_INPUT = 1_048_576
 UNLOAD_AFTER = 60.0
-Params = dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -149,7 +148,7 @@ class Memory:
         if not client.initialized:
             raise Refusal("Not initialized")
         perform = _CALLS.get(method)
-        if perform is None or (self._is_0_130 and method == "thread/items/list"):
+        if perform is None or (self._is_0_130 and method.startswith(_NOT_IN_0_130)):
             raise Refusal(f"Invalid request: unknown variant `{method}`, expected one of `initialize`")
         if self.draining and method in _REFUSED_WHILE_DRAINING:
             retry = "Server is draining; retry after reconnecting"
@@ -169,13 +168,40 @@ class Memory:
     def _thread_start(self, client: Client, params: Params) -> dict[str, Any]:
         policy = params.get("approvalPolicy") or "on-request"
         legacy = params.get("historyMode") == "legacy"
-        rollout = Rollout(next(self.ids), params.get("cwd") or "/", policy, legacy=legacy)
+        rollout = Rollout(
+            next(self.ids),
+            params.get("cwd") or "/",
+            policy,
+            source=params.get("threadSource"),
+            ephemeral=bool(params.get("ephemeral")),
+            legacy=legacy,
+        )
         if context := params.get("developerInstructions"):
             rollout.history.append(_developer(context))
         thread = self._load(rollout)
         client.subscribed.add(thread.id)
         self.broadcast("thread/started", {"thread": thread.describe()})
         return {"thread": thread.describe(), "model": "mock-model", "approvalPolicy": policy}
+
+    def _thread_fork(self, client: Client, params: Params) -> dict[str, Any]:
+        origin = self.disk.get(params["threadId"])
+        if origin is None or not (origin.on_disk or origin.turns):
+            raise Refusal(f"no rollout found for thread id {params['threadId']}")
+        rollout = replace(
+            origin,
+            thread_id=next(self.ids),
+            items=list(origin.items),
+            turns=[dict(turn) for turn in origin.turns],
+            history=list(origin.history),
+            queue=[],
+            paused=False,
+            source=params.get("threadSource"),
+            forked_from=origin.thread_id,
+        )
+        thread = self._load(rollout)
+        client.subscribed.add(thread.id)
+        self.broadcast("thread/started", {"thread": thread.describe()})
+        return {"thread": thread.describe()}
 
     def _load(self, rollout: Rollout) -> FakeThread:
         def tell(method: str, params: Params) -> None:
@@ -187,12 +213,14 @@ class Memory:
         self.disk[rollout.thread_id] = rollout
         thread = self.threads[rollout.thread_id] = FakeThread(
             rollout=rollout,
+            process=self.process,
             model=self.model,
             tools=self.tools,
             ids=self.ids,
             broadcast=self.broadcast,
             tell=tell,
             ask=self.ask,
+            leaving=lambda: self.draining,
             before_0150=self._is_0_130,
             lag=self.lag,
         )
@@ -206,6 +234,7 @@ class Memory:
                 raise Refusal(f"failed to read thread: rollout at {thread_id}.jsonl is empty", -32603)
             raise Refusal(f"no rollout found for thread id {thread_id}")
         thread = self.threads.get(thread_id)
+        loaded = thread is not None
         if thread is None:
             for turn in rollout.turns:
                 if turn["status"] == "inProgress":  # the process that ran it died
@@ -213,13 +242,21 @@ class Memory:
             thread = self._load(rollout)
             self.broadcast("thread/status/changed", {"threadId": thread_id, "status": {"type": "idle"}})
         client.subscribed.add(thread_id)
+        if not self._is_0_130:
+            self.process.start_soon(self._goal_told, thread_id)
         for question in self._questions.values():
             if question.thread_id == thread_id:
                 client.send(question.frame)
         answer: dict[str, Any] = {"thread": thread.describe()}
         if "initialTurnsPage" in params:
-            answer["initialTurnsPage"] = _page(rollout.turns[::-1], params["initialTurnsPage"])
+            answer["initialTurnsPage"] = page_of(rollout.turns[::-1], params["initialTurnsPage"])
+        if not loaded:
+            thread.take_next()
         return answer
+
+    async def _goal_told(self, thread_id: str) -> None:
+        """Tell everybody of the goal, right after the answer of a resume: there is none."""
+        self.broadcast("thread/goal/cleared", {"threadId": thread_id})
 
     def _loaded(self, params: Params) -> FakeThread:
         thread = self.threads.get(params["threadId"])
@@ -233,11 +270,12 @@ class Memory:
             rollout = self.disk.get(params["threadId"])
             if rollout is None or not rollout.on_disk:
                 raise Refusal(f"thread not loaded: {params['threadId']}")
-            return {"thread": {"id": rollout.thread_id, "status": {"type": "notLoaded"}, "cwd": rollout.cwd}}
+            about = {"id": rollout.thread_id, "cwd": rollout.cwd, "threadSource": rollout.source}
+            return {"thread": {**about, "status": {"type": "notLoaded"}}}
         return {"thread": thread.describe()}
 
     def _loaded_list(self, client: Client, params: Params) -> dict[str, Any]:
-        return _page(list(self.threads), params)
+        return page_of(list(self.threads), params)
 
     def _unsubscribe(self, client: Client, params: Params) -> dict[str, Any]:
         thread_id = params["threadId"]
@@ -251,8 +289,7 @@ class Memory:
 
     def _inject(self, client: Client, params: Params) -> dict[str, Any]:
         thread = self._loaded(params)
-        thread.rollout.history.extend(params["items"])
-        thread.rollout.on_disk = True
+        thread.inject(params["items"])
         return {}
 
     def _set_name(self, client: Client, params: Params) -> dict[str, Any]:
@@ -263,11 +300,11 @@ class Memory:
         return {}
 
     def _turn_start(self, client: Client, params: Params) -> dict[str, Any]:
-        thread, said = self._loaded(params), _said(params)
+        thread, said = self._loaded(params), said_in(params)
         return {"turn": thread.accept(self.process, said)}
 
     def _turn_steer(self, client: Client, params: Params) -> dict[str, Any]:
-        thread, said = self._loaded(params), _said(params)
+        thread, said = self._loaded(params), said_in(params)
         return {"turnId": thread.steer(params["expectedTurnId"], said)}
 
     def _turn_interrupt(self, client: Client, params: Params) -> dict[str, Any]:
@@ -280,7 +317,7 @@ class Memory:
             raise Refusal("thread/items/list is not supported yet", -32601)
         turn_id = params.get("turnId")
         chosen = [e for e in rollout.items if turn_id in {None, e["turnId"]}]
-        return _page(chosen[::-1] if params.get("sortDirection") == "desc" else chosen, params)
+        return page_of(chosen[::-1] if params.get("sortDirection") == "desc" else chosen, params)
 
     def _turns_list(self, client: Client, params: Params) -> dict[str, Any]:
         thread_id = params["threadId"]
@@ -292,7 +329,7 @@ class Memory:
             raise Refusal(f"thread {thread_id} is not materialized yet; {when}")
         full = params.get("itemsView") == "full"
         turns = [self._turn(rollout, turn, full=full) for turn in rollout.turns]
-        return _page(turns if params.get("sortDirection") == "asc" else turns[::-1], params)
+        return page_of(turns if params.get("sortDirection") == "asc" else turns[::-1], params)
 
     def _turn(self, rollout: Rollout, turn: dict[str, Any], *, full: bool) -> dict[str, Any]:
         """Give a turn its items: all of them, or the first user message and the last agent message."""
@@ -306,30 +343,16 @@ class Memory:
         return {"process": {"id": 4242}, "gauges": []}
 
 
-def _said(params: Params) -> Said:
-    text = "\n".join(part["text"] for part in params["input"] if part["type"] == "text")
-    if not params["input"]:
-        raise Refusal("input must not be empty")
-    if len(text) > MAX_INPUT:
-        data = {"input_error_code": "input_too_large", "max_chars": MAX_INPUT, "actual_chars": len(text)}
-        raise Refusal(f"Input exceeds the maximum length of {MAX_INPUT} characters.", -32602, data)
-    return Said(text, params.get("clientUserMessageId"))
-
-
 def _developer(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": text}]}
 
 
-def _page(entries: list[Any], params: Params) -> dict[str, Any]:
-    start = int(params.get("cursor") or 0)
-    end = start + (params.get("limit") or 25)
-    return {"data": entries[start:end], "nextCursor": str(end) if end < len(entries) else None}
-
-
+_NOT_IN_0_130 = ("thread/items/list", "thread/queue/")
 _REFUSED_WHILE_DRAINING = {"thread/start", "thread/resume", "turn/start", "turn/steer"}
 _CALLS: dict[str, Callable[[Memory, Client, Params], dict[str, Any]]] = {
     "thread/start": Memory._thread_start,
     "thread/resume": Memory._thread_resume,
+    "thread/fork": Memory._thread_fork,
     "thread/read": Memory._thread_read,
     "thread/loaded/list": Memory._loaded_list,
     "thread/unsubscribe": Memory._unsubscribe,
@@ -341,4 +364,5 @@ _CALLS: dict[str, Callable[[Memory, Client, Params], dict[str, Any]]] = {
     "turn/steer": Memory._turn_steer,
     "turn/interrupt": Memory._turn_interrupt,
     "server/diagnostics": Memory._diagnostics,
+    **QUEUE_CALLS,
 }

@@ -35,7 +35,12 @@ class Rollout:
     turns: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)  # what the model is shown
     name: str | None = None
+    source: str | None = None  # threadSource: "user" for one a person began at a TUI
+    ephemeral: bool = False
+    forked_from: str | None = None
     legacy: bool = False  # the older kind of history: no thread/items/list
+    queue: list[dict[str, Any]] = field(default_factory=list)  # entries of thread/queue/list
+    paused: bool = False  # the queue stands still: since an interrupt, until a turn completes
     on_disk: bool = False  # a fresh thread is in memory only
 
 
@@ -53,6 +58,7 @@ class Turn:
 
     record: dict[str, Any]
     pending: list[Said]
+    injected: list[dict[str, Any]] = field(default_factory=list)  # in memory until the next model request
     begun: bool = False  # told; until then a steer finds it and an interrupt does not
     entering: dict[str, Any] | None = (
         None  # a user message told at item/started, and not yet at item/completed
@@ -70,12 +76,14 @@ class FakeThread:
     """A thread in the memory of the fake app-server."""
 
     rollout: Rollout
+    process: trio.Nursery
     model: MockModel
     tools: dict[str, Callable[[dict[str, Any]], Any]]
     ids: Iterator[str]
     broadcast: Tell
     tell: Tell  # to subscribers only
     ask: Callable[["FakeThread", dict[str, Any]], Any]  # a server request: the first answer
+    leaving: Callable[[], bool] = lambda: False  # whether the process is about to end
     before_0150: bool = False
     lag: float = 0.01  # from a text's acceptance to its place in the context, and to the disk, seconds
     status: str = "idle"
@@ -105,14 +113,16 @@ class FakeThread:
         return {
             "id": self.id,
             "sessionId": self.id,
+            "path": f"/fake/{self.id}.jsonl",
             "status": status,
             "cwd": self.rollout.cwd,
             "name": self.rollout.name,
-            "ephemeral": False,
+            "ephemeral": self.rollout.ephemeral,
             "historyMode": "legacy" if self.rollout.legacy else "paginated",
             "source": "vscode",
-            "threadSource": None,
+            "threadSource": self.rollout.source,
             "parentThreadId": None,
+            "forkedFromId": self.rollout.forked_from,
             "turns": [],
         }
 
@@ -129,6 +139,39 @@ class FakeThread:
         if not self.rollout.on_disk:
             nursery.start_soon(self._reach_disk)
         return {**record, "items": []}
+
+    def enqueue(self, said: Said) -> dict[str, Any]:
+        """thread/queue/add: behind what waits already; an idle thread takes it at once."""
+        entry = {
+            "id": next(self.ids),
+            "clientUserMessageId": said.client_id,
+            "input": [{"type": "text", "text": said.text}],
+        }
+        self.rollout.queue.append(entry)
+        self.queue_changed()
+        self.take_next()
+        return entry
+
+    def take_next(self) -> None:
+        """Begin a turn with the next queued text, if nothing is in its way. It leaves the queue before that."""
+        if self.rollout.queue and self.turn is None and not (self.rollout.paused or self.leaving()):
+            self.start_queued(self.rollout.queue[0])
+
+    def start_queued(self, entry: dict[str, Any]) -> dict[str, Any]:
+        self.rollout.queue.remove(entry)
+        self.queue_changed()
+        return self.accept(self.process, Said(entry["input"][0]["text"], entry["clientUserMessageId"]))
+
+    def queue_changed(self) -> None:
+        self.tell("thread/queue/changed", {"threadId": self.id})
+
+    def inject(self, items: list[dict[str, Any]]) -> None:
+        """thread/inject_items: into the history at once, or with the running turn's next model request."""
+        if self.turn is None:
+            self.rollout.history.extend(items)
+        else:
+            self.turn.injected.extend(items)
+        self.rollout.on_disk = True
 
     def steer(self, expected: str, said: Said) -> str:
         """turn/steer: into the running turn if it is the expected one."""
@@ -150,6 +193,7 @@ class FakeThread:
         self._entered(turn)
         aborted = "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>"
         self.rollout.history.append(_message("user", aborted))
+        self.rollout.paused = True
         self._end(turn, "idle", "interrupted", None)
 
     def _add(self, said: Said) -> None:
@@ -171,18 +215,22 @@ class FakeThread:
             self.tell("turn/started", {"threadId": self.id, "turn": started})
             failure = await self._converse(turn)
             self.turn = None
+            self.rollout.paused = False
             if failure is None:
                 self._end(turn, "idle", "completed", None)
             else:
                 error = {"message": failure.message, "codexErrorInfo": "other"}
                 told = {"error": error, "willRetry": False, "threadId": self.id, "turnId": turn.id}
                 self._end(turn, "systemError", "failed", error, lambda: self.tell("error", told))
+        self.take_next()
 
     async def _converse(self, turn: Turn) -> Failure | None:
         """Ask the model until it has nothing more to do; the failure that ended the turn, if one did."""
         while True:
             while turn.pending:
                 await self._consume(turn, turn.pending.pop(0))
+            self.rollout.history += turn.injected
+            turn.injected.clear()
             with trio.CancelScope() as turn.request:
                 # a steer that has come before the request preempts it as well
                 reply = await self._ask_model(turn)
@@ -197,7 +245,7 @@ class FakeThread:
                     await self._use_tool(turn, reply)
                     await trio.sleep(self.lag)
                 case Text():
-                    if not turn.pending:
+                    if not (turn.pending or turn.injected):
                         return None
 
     async def _consume(self, turn: Turn, said: Said) -> None:

@@ -13,6 +13,7 @@ import trio
 from support.codex import codex_program
 from support.mock_model import MockModel, codex_home, mock_model
 from support.processes import until
+from trio_relay.sidecar.rollout import find_items
 
 _ADDRESS = re.compile(rb"listening on: (ws://127\.0\.0\.1:\d+)\s")
 
@@ -67,6 +68,8 @@ class RealAppServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
         await self._gone.wait()
+
+    find_items = staticmethod(find_items)
 
     def drain(self) -> None:
         """Ask it to end: it lets running turns end first."""

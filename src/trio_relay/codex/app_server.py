@@ -53,6 +53,14 @@ _PAGE = 25
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """A text that waits in a thread's queue: its id there, and the client id it will carry."""
+
+    submission_id: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attached:
     """A thread this connection hears of now: its status, and the turn that runs, if one does."""
 
@@ -205,10 +213,19 @@ class AppServer:
         """Stop hearing of a thread. The server unloads it 60 s after its last subscriber has left."""
         await self.call("thread/unsubscribe", {"threadId": thread_id})
 
-    async def inject(self, thread_id: str, text: str) -> None:
-        """Put a developer text into the thread's history, without starting a turn. Makes a fresh thread resumable."""
-        content = [{"type": "input_text", "text": text}]
-        item = {"type": "message", "role": "developer", "content": content}
+    async def inject(
+        self, thread_id: str, text: str, *, role: str = "developer", item_id: str | None = None
+    ) -> None:
+        """Put a text into the thread's history, without starting a turn. Makes a fresh thread resumable.
+
+        While no turn runs it stands in the rollout file when this returns. During a turn it waits in memory for the
+        turn's next model request, and an interrupt or a kill loses it. No listing shows it: only the rollout does,
+        under its `item_id`, which the model's provider sees only if it begins with ``msg_``. The same `item_id` twice
+        is two items.
+        """
+        item = {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}
+        if item_id is not None:
+            item["id"] = item_id
         await self.call("thread/inject_items", {"threadId": thread_id, "items": [item]})
 
     # Turns
@@ -238,6 +255,35 @@ class AppServer:
         """
         await self.call("turn/interrupt", {"threadId": thread_id, "turnId": turn_id})
 
+    # The queue: Codex 0.150 and newer; an older one knows none of these calls (`CallFailed.unsupported`)
+
+    async def queue_add(self, thread_id: str, text: str, client_id: str) -> Queued:
+        """Have the thread take `text` as a turn of its own when it is idle, at once if it is.
+
+        First in, first out; it is on disk when this returns. It leaves the queue before its turn begins: a kill between
+        the two loses it, and never doubles it. After an interrupt the queue stands still until a turn completes or
+        `queue_start`, also through a restart.
+        """
+        answer = await self.call("thread/queue/add", {"threadId": thread_id, **_said(text, client_id)})
+        return _queued(_part(answer, "queuedSubmission"))
+
+    async def queue_list(self, thread_id: str) -> list[Queued]:
+        """List what waits in the thread's queue, the next first; the thread need not be loaded."""
+        return [_queued(entry) for entry in await self._all("thread/queue/list", {"threadId": thread_id})]
+
+    async def queue_delete(self, thread_id: str, submission_id: str) -> bool:
+        """Take a text out of the queue; False when it is not there any more. The thread need not be loaded."""
+        params = {"threadId": thread_id, "queuedSubmissionId": submission_id}
+        return (await self.call("thread/queue/delete", params)).get("deleted") is True
+
+    async def queue_start(self, thread_id: str, submission_id: str) -> str:
+        """Begin a turn with a queued text now: its id. What waits behind it follows when the turn completes.
+
+        Refused (`CallFailed`) while a turn runs or is about to, and when the text is not there any more.
+        """
+        params = {"threadId": thread_id, "queuedSubmissionId": submission_id}
+        return text_at(await self.call("thread/queue/start", params), "turn", "id")
+
     # What the thread remembers
 
     async def user_messages(self, thread_id: str) -> list[UserMessageSeen]:
@@ -261,6 +307,15 @@ class AppServer:
                 return []
             items = [(item, text_at(turn, "id")) for turn in turns for item in _items(turn)]
         return [seen for item, turn_id in items if (seen := user_message(item, turn_id)) is not None]
+
+    async def newest_turn_begun_by(self, thread_id: str) -> str | None:
+        """Say which client id the text that began the thread's newest turn carries: empty for none, None for no text."""
+        turns, _ = await self._page("thread/turns/list", {"threadId": thread_id, "limit": 1}, None)
+        for item in _items(turns[0]) if turns else ():
+            if item.get("type") == "userMessage":
+                seen = user_message(item, text_at(turns[0], "id"))
+                return "" if seen is None else seen.client_id
+        return None
 
     async def turn_result(self, thread_id: str, turn_id: str) -> TurnEnded | None:
         """Say how a turn of the thread ended. None: it still runs, or the thread does not know it.
@@ -307,6 +362,10 @@ def _part(content: Any, name: str) -> dict[str, Any]:
     if not isinstance(part, dict):
         raise RemoteProtocolError(f"the app-server left out {name}")
     return part
+
+
+def _queued(entry: Any) -> Queued:
+    return Queued(text_at(entry, "id"), text_at(entry, "clientUserMessageId"))
 
 
 def _items(turn: Any) -> list[dict[str, Any]]:

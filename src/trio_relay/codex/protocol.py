@@ -31,6 +31,7 @@ A thread, as one subscriber sees it
     item/completed userMessage kept                                    UserMessageSeen
     item/completed agentMessage kept; its text is the turn's last word  -
     turn/completed             None, if it was that turn               TurnEnded
+    thread/queue/changed       kept                                    QueueChanged
     thread/closed              None                                    ThreadClosed
     ========================= ======================================= ==========================
 
@@ -76,6 +77,7 @@ __all__ = [
     "NotResumable",
     "Notification",
     "Peer",
+    "QueueChanged",
     "RemoteProtocolError",
     "Response",
     "ServerRequest",
@@ -129,11 +131,16 @@ class StatusChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueChanged:
+    """Something was put into the thread's queue or left it; what, only a listing tells."""
+
+
+@dataclass(frozen=True, slots=True)
 class ThreadClosed:
     """The server unloaded the thread; resume it to hear of it again."""
 
 
-Event = TurnStarted | UserMessageSeen | TurnEnded | StatusChanged | ThreadClosed
+Event = TurnStarted | UserMessageSeen | TurnEnded | StatusChanged | QueueChanged | ThreadClosed
 
 
 @dataclass(slots=True)
@@ -191,6 +198,9 @@ class ThreadView:
             self._forget_turn()
         return [TurnEnded(ended.turn_id, ended.status, ended.error, words)]
 
+    def _queue_changed(self, params: dict[str, Any]) -> list[Event]:  # noqa: ARG002  # one signature for the table
+        return [QueueChanged()]
+
     def _closed(self, params: dict[str, Any]) -> list[Event]:  # noqa: ARG002  # one signature for the table
         self._forget_turn()
         self.status, self.flags = "notLoaded", ()
@@ -206,6 +216,7 @@ _TAKE: dict[str, Callable[[ThreadView, dict[str, Any]], list[Event]]] = {
     "turn/started": ThreadView._turn_started,  # noqa: SLF001
     "item/completed": ThreadView._item_completed,  # noqa: SLF001
     "turn/completed": ThreadView._turn_completed,  # noqa: SLF001
+    "thread/queue/changed": ThreadView._queue_changed,  # noqa: SLF001
     "thread/closed": ThreadView._closed,  # noqa: SLF001
 }
 
