@@ -126,3 +126,73 @@ async def test_an_app_server_that_dies_comes_back_under_the_person(world: World)
             message = await world.send(tester, agent.id, "after the crash")
             await world.answer_to(message)
             await tui.shows("after the crash")
+
+
+async def test_a_sidecar_that_dies_is_missed_by_nobody(world: World) -> None:
+    with trio.fail_after(60):
+        tester = await world.person()
+        async with world.tui() as tui:
+            await tui.shows(READY)
+            agent = await world.agent()
+            await tui.write("a line half typed")
+            (sidecar,) = world.sidecars()
+            os.kill(sidecar.pid, signal.SIGKILL)
+            message = await world.send(tester, agent.id, "Who is there?")
+            await world.answer_to(message)
+            screen = await tui.shows("It is 42.")
+            assert screen.count("Who is there?") == 1
+            assert "a line half typed" in screen
+            assert (await world.agent()).id == agent.id
+            (successor,) = world.sidecars()
+            assert successor.pid != sidecar.pid
+
+
+async def test_what_an_app_server_took_with_it_is_said_again(world: World) -> None:
+    """It dies with a text in its hands that the model has not read; the TUI comes back with the thread."""
+    world.model.script = shell("sleep 1000", yield_time_ms=30_000)
+    with trio.fail_after(90):
+        tester = await world.person()
+        async with world.tui() as tui:
+            await tui.shows(READY)
+            agent = await world.agent()
+            await tui.type("take your time")
+            await until(lambda: bool(world.processes(lambda one: one.runs("sleep", "1000"))))
+            message = await world.send(tester, agent.id, "Are you stuck?")
+            await world.taken_by_codex(message)
+            world.model.script = Text("It is 42.")
+            (native,) = world.native_app_servers()
+            os.kill(native.pid, signal.SIGKILL)
+            await world.answer_to(message)
+            screen = await tui.shows("It is 42.")
+            assert screen.count("Are you stuck?") == 1
+            await tui.type("and now?")
+            await world.model.seen(lambda one: one.last_user_text == "and now?")
+            await tui.type("/quit")
+            await tui.shows("EXIT 0")
+            await world.nothing_left()
+
+
+async def test_kill_9_of_the_tui_ends_everything_and_frees_the_terminal(world: World) -> None:
+    with trio.fail_after(60):
+        async with world.tui() as tui:
+            await tui.shows(READY)
+            agent = await world.agent()
+            native = world.processes(lambda one: one.arguments[0].endswith("/codex") and one.runs("--remote"))
+            os.kill(native[-1].pid, signal.SIGKILL)
+            screen = await tui.shows("EXIT")
+            assert f"EXIT {128 + signal.SIGKILL}" in screen
+            assert f"codex-relay -- resume {agent.meta['threadId']}" in " ".join(screen.split())
+            await world.nothing_left()
+        assert world.run_directories() == []
+
+
+async def test_ctrl_c_at_an_empty_line_quits(world: World) -> None:
+    with trio.fail_after(60):
+        async with world.tui() as tui:
+            await tui.shows(READY)
+            agent = await world.agent()
+            await tui.press("C-c")
+            await tui.shows("EXIT 0")
+            await world.nothing_left()
+        assert world.run_directories() == []
+        assert (await world.relay.agent(agent.id)).status is AgentStatus.OFFLINE

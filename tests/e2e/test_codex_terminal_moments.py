@@ -4,7 +4,6 @@ Each moment is a scene of its own: the session is idle and a line half typed; a 
 for a permission; the session is put into the background. The screens are kept in pytest's temporary directory.
 """
 
-import json
 import shlex
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +18,6 @@ from support.processes import until
 from support.tmux import Terminal
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Agent, ReceiptStep, SentMessage
-from trio_relay.sidecar.handoff import Phase
 
 pytestmark = pytest.mark.codex
 
@@ -82,7 +80,7 @@ async def test_a_message_waits_for_the_tool_that_runs(world: World) -> None:
             await tui.type("use your tool")
             await world.model.seen()
             message = await sent(world, agent, "Stop at ten.")
-            await taken_by_codex(world, message)
+            await world.taken_by_codex(message)
             went_on = now()
             go.touch()
             await world.answer_to(message)
@@ -99,7 +97,7 @@ async def test_a_permission_dialog_stays_the_persons_to_answer(world: World) -> 
             await tui.type("take a risk")
             await tui.shows(DIALOG)
             message = await sent(world, agent, "Careful!")
-            await taken_by_codex(world, message)
+            await world.taken_by_codex(message)
             screen = await tui.screen()
             assert DIALOG in screen
             assert "Careful!" not in screen
@@ -122,7 +120,7 @@ async def test_a_refused_permission_loses_no_message(world: World) -> None:
             await tui.type("take a risk")
             await tui.shows(DIALOG)
             message = await sent(world, agent, "Careful!")
-            await taken_by_codex(world, message)
+            await world.taken_by_codex(message)
             await tui.press("Escape")
             assert (await world.answer_to(message)).body == ANSWER.text
             screen = await tui.shows(ANSWER.text)
@@ -162,20 +160,6 @@ async def at_work(world: World, tui: Terminal) -> Agent:
 
 async def sent(world: World, agent: Agent, body: str) -> SentMessage:
     return await world.send(await world.person(), agent.id, body)
-
-
-async def taken_by_codex(world: World, message: SentMessage) -> None:
-    """Codex has accepted the text, and nobody claims more than that."""
-    (run,) = world.run_directories()
-
-    def accepted() -> bool:
-        state = json.loads((run / "sidecar.json").read_text())
-        return any(
-            one["phase"] == Phase.ACCEPTED and one["messageIds"] == [message.id] for one in state["inFlight"]
-        )
-
-    await until(accepted)
-    assert (await world.relay.receipts(message.id))[0].state is Rung.HANDED_OFF
 
 
 async def step(world: World, message: SentMessage) -> ReceiptStep:

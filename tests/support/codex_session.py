@@ -5,6 +5,7 @@ model. ``world.headless()`` and ``world.tui()`` start `codex-relay` there. What 
 again, within one ``trio.fail_after`` of its own; nothing waits for a time to pass.
 """
 
+import json
 import os
 import re
 import signal
@@ -120,6 +121,23 @@ class World:
             if receipt.state is rung:
                 return receipt
             await trio.sleep(_LOOK)
+
+    async def taken_by_codex(self, message: Message) -> None:
+        """Wait until the only session's Codex has accepted a message, and nobody claims more than that.
+
+        The sidecar wrote it down; the model has not read it as long as its turn hangs in a tool or a dialog.
+        """
+        (run,) = self.run_directories()
+
+        def accepted() -> bool:
+            state = json.loads((run / "sidecar.json").read_text())
+            return any(
+                one["phase"] == "accepted" and one["messageIds"] == [message.id] for one in state["inFlight"]
+            )
+
+        await until(accepted)
+        (receipt,) = await self.relay.receipts(message.id)
+        assert receipt.state is Rung.HANDED_OFF
 
     # Processes
 
