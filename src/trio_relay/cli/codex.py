@@ -82,8 +82,10 @@ def start(
         check_relay(agent)
     outcome = _run(plan)
     if outcome.thread_id is not None and not headless:
-        # Codex names a command that would need the app-server, which ends with the session.
-        outcome.notices.append(f"to come back to this session: codex-relay -- resume {outcome.thread_id}")
+        # Codex says that work continues and names commands for it: neither is so, its app-server ends with it.
+        outcome.notices.append(
+            f"nothing of this session runs any more; to come back to it: codex-relay -- resume {outcome.thread_id}"
+        )
     for notice in outcome.notices:
         _say(notice)
     context.exit(outcome.exit_code)
