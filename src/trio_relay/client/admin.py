@@ -1,7 +1,15 @@
 """Calls that people make rather than programs: credentials, explanations, parked threads."""
 
 from trio_relay.client.http import RelayClient
-from trio_relay.core.wire_access import JoinRequest, MintedToken, Ticket, TicketRequest, Token, TokenRequest
+from trio_relay.core.wire_access import (
+    JoinRequest,
+    MintedToken,
+    Ticket,
+    TicketRequest,
+    Token,
+    TokenBinding,
+    TokenRequest,
+)
 from trio_relay.core.wire_rooms import Explanation, ParkedThread
 
 
@@ -13,6 +21,12 @@ async def mint_token(relay: RelayClient, request: TokenRequest) -> MintedToken:
 async def list_tokens(relay: RelayClient) -> list[Token]:
     """Every token, without its secret."""
     return await relay.call("GET", "/api/tokens", list[Token])
+
+
+async def bind_token(relay: RelayClient, token_id: int, agent_id: str) -> Token:
+    """Bind a token that is not bound yet to an agent."""
+    body = TokenBinding(agent_id=agent_id)
+    return await relay.call("POST", f"/api/tokens/{token_id}/bind", Token, body=body)
 
 
 async def revoke_token(relay: RelayClient, token_id: int) -> Token:

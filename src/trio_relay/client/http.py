@@ -5,8 +5,8 @@ weather's fault (no connection, no answer in time, a 5xx) arrives as `Connection
 that matter carry an idempotency key or a session.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -36,6 +36,7 @@ from trio_relay.core.wire import (
     StatusChange,
     TagsChange,
 )
+from trio_relay.core.wire_access import Caller
 from trio_relay.errors import (
     Conflict,
     ConnectionLost,
@@ -99,6 +100,18 @@ class RelayClient:
         ) as http:
             yield cls(http, url, timeout)
 
+    @classmethod
+    def inside(
+        cls, app: Callable[..., Awaitable[None]], token: str | None
+    ) -> AbstractAsyncContextManager["RelayClient"]:
+        """Talk to the relay served by `app` in this very process, as whoever holds `token`."""
+        transport = httpx2.ASGITransport(app)
+        return cls.open("http://127.0.0.1", token, transport=transport)
+
+    async def whoami(self) -> Caller:
+        """Who this client is to the relay: what its token may do, and the agent it is bound to."""
+        return await self.call("GET", "/api/whoami", Caller)
+
     # Agents
 
     async def register(self, registration: AgentRegistration) -> Agent:
@@ -142,7 +155,7 @@ class RelayClient:
         return await self.call("PATCH", f"{_agent(agent_id)}/tags", Agent, body=body)
 
     async def agents(self, **filters: Any) -> list[Agent]:
-        """Everyone who matches the filters (status, tag, cap, label, machine, ready)."""
+        """Everyone who matches the filters (status, tag, cap, label, machine, ready, thread)."""
         return await self.call("GET", "/api/agents", list[Agent], query=filters)
 
     async def agent(self, agent_id: str) -> Agent:
@@ -228,10 +241,14 @@ class RelayClient:
         return await self.call("POST", f"{_message(message_id)}/receipts", Receipt, body=body)
 
     async def claim(
-        self, message_id: int, agent_id: str, session: SessionFields | None = None
+        self,
+        message_id: int,
+        agent_id: str,
+        session: SessionFields | None = None,
+        ttl_ms: int | None = None,
     ) -> ClaimedMessage:
-        """Claim a message; the holder that asks again gets its own lease back."""
-        body = ClaimRequest(agent_id=agent_id, **_fields(session))
+        """Claim a message; the holder that asks again gets its own lease back, for `ttl_ms` from now."""
+        body = ClaimRequest(agent_id=agent_id, ttl_ms=ttl_ms, **_fields(session))
         return await self.call("POST", f"{_message(message_id)}/claim", ClaimedMessage, body=body)
 
     async def renew(
@@ -242,9 +259,9 @@ class RelayClient:
         return await self.call("POST", f"{_message(message_id)}/claim/renew", ClaimedMessage, body=body)
 
     async def release(
-        self, message_id: int, agent_id: str, lease_token: str, session: SessionFields | None = None
+        self, message_id: int, agent_id: str, lease_token: str | None, session: SessionFields | None = None
     ) -> Message:
-        """Give a claim back."""
+        """Give a claim back; without its token the holder's name and session decide."""
         body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, **_fields(session))
         return await self.call("POST", f"{_message(message_id)}/claim/release", Message, body=body)
 
@@ -252,11 +269,11 @@ class RelayClient:
         self,
         message_id: int,
         agent_id: str,
-        lease_token: str,
+        lease_token: str | None,
         result: Any = None,
         session: SessionFields | None = None,
     ) -> Message:
-        """Complete the claimed work."""
+        """Complete the claimed work; without its token the holder's name and session decide."""
         body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, result=result, **_fields(session))
         return await self.call("POST", f"{_message(message_id)}/claim/complete", Message, body=body)
 

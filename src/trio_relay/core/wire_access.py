@@ -25,6 +25,12 @@ class TokenRequest(Wire, kw_only=True):
     ttl_ms: TokenMs | None = None
 
 
+class TokenBinding(Wire, kw_only=True):
+    """Body of ``POST /tokens/:id/bind``: from now on the token cannot speak as another agent."""
+
+    agent_id: AgentId
+
+
 class Token(Wire, kw_only=True):
     """A credential as it is listed: never the token itself."""
 
@@ -70,3 +76,12 @@ class JoinRequest(Wire, kw_only=True):
     ticket: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     agent_id: AgentId | None = None
     name: Name = "joined"
+
+
+class Caller(Wire, kw_only=True):
+    """Answer of ``GET /whoami``: what the relay takes the caller for. `agentId`: the agent its token is bound to."""
+
+    name: str
+    agent_id: str | None
+    scopes: list[Scope]
+    authority: Authority

@@ -8,6 +8,7 @@ from trio_relay.relay.web.agents import agents_blueprint
 from trio_relay.relay.web.docs import docs_blueprint
 from trio_relay.relay.web.events import events_blueprint
 from trio_relay.relay.web.integrations import integrations_blueprint
+from trio_relay.relay.web.mcp import mcp_blueprint
 from trio_relay.relay.web.messages import messages_blueprint
 from trio_relay.relay.web.metrics import metrics_blueprint
 from trio_relay.relay.web.openapi import openapi_blueprint
@@ -41,6 +42,7 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
         system_blueprint,
     ):
         app.register_blueprint(blueprint(service))
+    app.register_blueprint(mcp_blueprint(app))
     app.register_blueprint(openapi_blueprint(service, app))
     app.register_blueprint(docs_blueprint(service, app))
     return app

@@ -171,6 +171,7 @@ def list_agents(
     label: str | None = None,
     machine: str | None = None,
     ready: bool | None = None,
+    thread: str | None = None,
 ) -> list[Agent]:
     """Everyone who matches every filter that is given, by id."""
     named = [
@@ -191,6 +192,7 @@ def list_agents(
         and (label is None or label == agent.label)
         and (machine is None or machine == agent.machine)
         and (ready is None or ready == agent.ready)
+        and (thread is None or thread == agent.meta.get("threadId"))
     ]
 
 

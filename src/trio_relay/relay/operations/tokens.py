@@ -7,8 +7,8 @@ from trio_relay.core.access import Principal, Scope
 from trio_relay.core.model import Authority
 from trio_relay.core.targets import check_agent_id
 from trio_relay.core.wire_access import JoinRequest, MintedToken, Ticket, TicketRequest, Token, TokenRequest
-from trio_relay.errors import NotFound, Refused
-from trio_relay.relay.operations.tx import Row, Tx, dump, from_json
+from trio_relay.errors import Conflict, NotFound, Refused
+from trio_relay.relay.operations.tx import Row, Tx, dump, fresh, from_json
 from trio_relay.store.queries import queries
 
 #: What every minted token begins with, so that people and secret scanners know one when they see it.
@@ -46,6 +46,22 @@ def list_tokens(tx: Tx) -> list[Token]:
     return [_token(row) for row in queries.list_tokens(tx.connection)]
 
 
+def bind(tx: Tx, token_id: int, agent_id: str) -> Token:
+    """Bind a token to an agent: the session it was minted for has learnt who it is. Doing it again changes nothing.
+
+    Raises:
+        NotFound: there is no such token (``unknown_token``).
+        Conflict: it is bound to another agent (``token_bound``).
+
+    """
+    check_agent_id(agent_id)
+    queries.bind_token(tx.connection, id=token_id, agent_id=agent_id)
+    row = _row(tx, token_id)
+    if row["agent_id"] != agent_id:
+        raise Conflict(f"token {token_id} is bound to another agent", code="token_bound")
+    return _token(row)
+
+
 def revoke(tx: Tx, token_id: int) -> Token:
     """End a credential now; revoking it again changes nothing.
 
@@ -54,9 +70,7 @@ def revoke(tx: Tx, token_id: int) -> Token:
 
     """
     queries.revoke_token(tx.connection, id=token_id, now=tx.now)
-    row: Row | None = queries.get_token(tx.connection, id=token_id)
-    if row is None:
-        raise NotFound(f"there is no token {token_id}", code="unknown_token")
+    row = _row(tx, token_id)
     tx.event("token.revoked", tokenId=token_id)
     return _token(row)
 
@@ -102,6 +116,7 @@ def join(tx: Tx, request: JoinRequest) -> MintedToken:
     )
 
 
+@fresh
 def principal_of(tx: Tx, secret: str) -> tuple[Principal, int | None] | None:
     """Who a token speaks for and until when it counts (Unix ms), or None if it does not count."""
     row: Row | None = queries.valid_token(tx.connection, hash=digest(secret), now=tx.now)
@@ -141,6 +156,13 @@ def _mint(
     tx.event("token.minted", tokenId=token_id, agentId=agent_id)
     row: Row = queries.get_token(tx.connection, id=token_id)
     return MintedToken(**_fields(row), token=secret)
+
+
+def _row(tx: Tx, token_id: int) -> Row:
+    row: Row | None = queries.get_token(tx.connection, id=token_id)
+    if row is None:
+        raise NotFound(f"there is no token {token_id}", code="unknown_token")
+    return row
 
 
 def _token(row: Row) -> Token:

@@ -24,7 +24,7 @@ from trio_relay.relay.web.api import api
 
 
 class AgentFilter(Wire, kw_only=True):
-    """Query of ``GET /agents``: every filter given must match."""
+    """Query of ``GET /agents``: every filter given must match. `thread`: the session it has registered."""
 
     status: AgentStatus | None = None
     tag: Name | None = None
@@ -32,6 +32,7 @@ class AgentFilter(Wire, kw_only=True):
     label: Name | None = None
     machine: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     ready: bool | None = None
+    thread: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
 
 
 def agents_blueprint(service: RelayService) -> Blueprint:

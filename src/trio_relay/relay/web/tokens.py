@@ -3,7 +3,17 @@
 from quart import Blueprint
 
 from trio_relay.core.access import Scope
-from trio_relay.core.wire_access import JoinRequest, MintedToken, Ticket, TicketRequest, Token, TokenRequest
+from trio_relay.core.wire_access import (
+    Caller,
+    JoinRequest,
+    MintedToken,
+    Ticket,
+    TicketRequest,
+    Token,
+    TokenBinding,
+    TokenRequest,
+)
+from trio_relay.relay.credentials import caller
 from trio_relay.relay.operations import tokens
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.api import api
@@ -13,6 +23,18 @@ from trio_relay.relay.web.messages import known_id
 def tokens_blueprint(service: RelayService) -> Blueprint:
     """The routes of credentials."""
     routes = Blueprint("tokens", __name__, url_prefix="/api")
+
+    @routes.get("/whoami")
+    @api(responses={200: Caller}, scopes=())
+    async def whoami() -> Caller:
+        """Tell the caller what the relay takes it for."""
+        principal = caller.get()
+        return Caller(
+            name=principal.name,
+            agent_id=principal.agent_id,
+            scopes=sorted(principal.scopes),
+            authority=principal.authority,
+        )
 
     @routes.post("/tokens")
     @api(body=TokenRequest, responses={201: MintedToken}, scopes=(Scope.ADMIN,))
@@ -25,6 +47,14 @@ def tokens_blueprint(service: RelayService) -> Blueprint:
     async def list_tokens() -> list[Token]:
         """List the tokens, without their secrets."""
         return await service.read(tokens.list_tokens)
+
+    @routes.post("/tokens/<int:token_id>/bind")
+    @api(body=TokenBinding, responses={200: Token}, scopes=(Scope.ADMIN,))
+    async def bind_token(token_id: int, body: TokenBinding) -> Token:
+        """Bind a token that is not bound yet to an agent."""
+        token = await service.write(tokens.bind, known_id(token_id), body.agent_id)
+        service.credentials.forget()
+        return token
 
     @routes.delete("/tokens/<int:token_id>")
     @api(responses={200: Token}, scopes=(Scope.ADMIN,))

@@ -15,6 +15,10 @@ SELECT * FROM tokens WHERE id = :id;
 -- Every credential, newest first.
 SELECT * FROM tokens ORDER BY id DESC;
 
+-- name: bind_token(id, agent_id)!
+-- A credential gets its agent, once.
+UPDATE tokens SET agent_id = :agent_id WHERE id = :id AND agent_id IS NULL;
+
 -- name: revoke_token(id, now)!
 -- A credential counts no more.
 UPDATE tokens SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL;
