@@ -107,7 +107,7 @@ def _plan(
 ) -> "Launch":
     import random  # noqa: PLC0415
 
-    from trio_relay.codex.arguments import read_codex_arguments  # noqa: PLC0415
+    from trio_relay.codex.arguments import RelayTools, read_codex_arguments  # noqa: PLC0415
     from trio_relay.codex.launcher import Launch  # noqa: PLC0415
 
     environment = dict(os.environ)
@@ -137,6 +137,7 @@ def _plan(
         port=port,
         thread_mode="resume" if resume else mode,
         thread_id=thread_id if resume else None,
+        tools=RelayTools(agent.relay_url, agent.token),
     )
 
 
@@ -219,7 +220,26 @@ def _run(plan: "Launch") -> "Outcome":
             return trio.run(launch, plan, run)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+class _Tools(Group):
+    """The commands of ``agent-relay-codex``; those beside `start` are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_SETUP]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _SETUP:
+            return super().get_command(ctx, cmd_name)
+        from trio_relay.cli import setup  # noqa: PLC0415
+
+        command: click.Command = getattr(setup, _SETUP[cmd_name])
+        return command
+
+
+#: Commands of ``agent-relay-codex``, and their functions in `cli/setup.py`.
+_SETUP = {"install": "install_codex", "uninstall": "uninstall_codex", "alias": "alias"}
+
+
+@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def codex_tools() -> None:
     """Codex and the relay."""

@@ -73,6 +73,11 @@ def stale_runs(parent: Path) -> list[Path]:
     return [path for path in sorted(parent.glob("*/")) if _is_stale(path)]
 
 
+def running(parent: Path) -> list[Path]:
+    """Run directories under `parent` whose launcher is at work."""
+    return [path for path in sorted(parent.glob("*/")) if (path / _LOCK).exists() and not _is_stale(path)]
+
+
 def prune(parent: Path) -> None:
     """Remove the run directories of launchers that are gone."""
     for path in stale_runs(parent):
