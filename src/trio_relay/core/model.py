@@ -56,6 +56,8 @@ class Authority(StrEnum):
 SYSTEM = "system"
 #: The rig of a mailbox that a person or a script has at the command line.
 MAILBOX_RIG = "cli"
+#: The instance of every agent in a room restored from a backup: whoever speaks for one registers again first.
+RESTORED = "restored"
 #: A message type that proves the way to a session without waking its model.
 CANARY = "canary"
 #: Message types that never wake anybody: they lie in the inbox until their reader looks.

@@ -11,7 +11,7 @@ import msgspec
 from trio_relay.core.access import FULL, Principal
 from trio_relay.core.events import KINDS
 from trio_relay.core.loops import Limits
-from trio_relay.core.model import AgentStatus
+from trio_relay.core.model import RESTORED, AgentStatus
 from trio_relay.core.wire import Agent, Message, SessionFields
 from trio_relay.errors import NotFound, StaleInstance
 from trio_relay.store.queries import queries
@@ -130,10 +130,16 @@ def message_fields(row: Row) -> dict[str, Any]:
         "id": row["id"],
         "sender": row["sender"],
         "to": row["target"],
+        NotFound: the room was restored from a backup and knows of no instance (code ``unknown_agent``).
         "channel": row["channel"],
         "subject": row["subject"],
         "body": row["body"],
         "reply_to": row["reply_to"],
+    if row["instance_id"] == RESTORED:
+        raise NotFound(
+            f"the relay was restored from a backup: agent {row['id']!r} has to register again",
+            code="unknown_agent",
+        )
         "thread_id": row["thread_id"],
         "claimable": bool(row["claimable"]),
         "claimed_by": row["claimed_by"],

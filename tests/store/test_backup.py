@@ -1,0 +1,384 @@
+"""A copy is the room at one instant, whole or not there; put back, nothing of before is taken for what comes after."""
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from support.check_store import bodies, joining, sending
+from support.fake_app_server import fake_app_server
+from support.relay import Room, inline, open_room
+from support.sidecar import Stage
+from support.sse import follow
+from trio_relay.core.model import Rung
+from trio_relay.core.wire import AgentRegistration, SendRequest, SessionFields
+from trio_relay.errors import Invalid, NotFound, RelayError
+from trio_relay.store import open_store
+from trio_relay.store.backup import STEP, Summary, back_up, check, restore
+from trio_relay.store.migrations import all_migrations, migrate
+
+ASIDE = ".aside"
+
+
+def ignore(_done: int, _of: int) -> None:
+    """Nobody watches."""
+
+
+def files(directory: Path) -> set[str]:
+    return {file.name for file in directory.iterdir() if file.suffix != ".lock"}
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> Path:
+    """A room nobody has open: bob, and three messages to him."""
+    path = tmp_path / "relay.db"
+    async with open_store(path, run_sync=inline) as store:
+        await store.write(joining("bob"))
+        for number in range(3):
+            await store.write(sending(f"message {number}"))
+    return path
+
+
+async def kept(path: Path) -> list[str]:
+    async with open_store(path, run_sync=inline) as store:
+        return await bodies(store)
+
+
+async def test_a_copy_is_one_instant_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    seen: list[int] = []
+    async with open_store(path, run_sync=inline) as store:
+        await store.write(joining("bob"))
+        for _ in range(30):
+            await store.write(sending("x" * 1_000_000))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+
+            def write_and_note(done: int, _of: int) -> None:
+                assert not seen or done > seen[-1], "the copy began anew"
+                seen.append(done)
+                sending("meanwhile")(other)
+
+            other.row_factory = sqlite3.Row
+            summary = back_up(path, tmp_path / "copy.db", progress=write_and_note)
+        assert (summary.messages, summary.newest_message) == (30, 30)
+        assert len(await bodies(store)) == 30 + len(seen)
+    assert len(seen) > 3
+
+
+async def test_copies_taken_under_load_are_consistent(tmp_path: Path) -> None:
+    """Each holds all that was accepted before it began, nothing in halves."""
+    path = tmp_path / "relay.db"
+    accepted: list[int] = []
+    copies: list[tuple[int, Path]] = []
+    async with open_store(path) as store, trio.open_nursery() as nursery:
+        await store.write(joining("bob"))
+
+        async def talk() -> None:
+            while True:
+                accepted.append(await store.write(sending("x" * 2000)))
+
+        for _ in range(4):
+            nursery.start_soon(talk)
+        for number in range(5):
+            before, copy = len(accepted), tmp_path / f"copy-{number}.db"
+            await trio.to_thread.run_sync(partial(back_up, path, copy, progress=ignore))
+            copies.append((before, copy))
+        nursery.cancel_scope.cancel()
+    assert copies[-1][0] > copies[0][0]
+    for before, copy in copies:
+        with closing(sqlite3.connect(copy)) as opened:
+            ids = [row[0] for row in opened.execute("SELECT id FROM messages ORDER BY id")]
+            queued = [row[0] for row in opened.execute("SELECT message_id FROM inbox ORDER BY 1")]
+            (told,) = opened.execute("SELECT count(*) FROM events WHERE type = 'message.new'").fetchone()
+        assert ids == queued == list(range(1, len(ids) + 1))
+        assert told == len(ids) >= before
+
+
+async def test_what_was_kept_is_there_again_and_the_old_file_too(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copies" / "monday.db"
+    copy.parent.mkdir()
+    summary = back_up(database, copy, progress=ignore)
+    assert summary == Summary(len(all_migrations()), copy.stat().st_size, 1, 3, 3)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    before = copy.read_bytes()
+    async with open_store(database, run_sync=inline) as store:
+        await store.write(sending("said later"))
+    restored, old = restore(copy, database, aside=ASIDE, progress=ignore)
+    assert (restored.messages, restored.agents) == (3, 1)
+    assert old == Path(f"{database}{ASIDE}")
+    assert copy.read_bytes() == before
+    assert files(copy.parent) == {"monday.db"}
+    assert files(tmp_path) == {"copies", "relay.db", "relay.db.aside"}
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert await kept(database) == ["message 0", "message 1", "message 2"]
+    assert (await kept(old))[3:] == ["said later"]
+
+
+async def test_a_room_that_was_killed_is_copied_with_what_its_log_holds(tmp_path: Path) -> None:
+    """Everything accepted is in the write-ahead log, nothing in the file yet; both at once are one room."""
+    path, killed = tmp_path / "relay.db", tmp_path / "killed"
+    killed.mkdir()
+    async with open_store(path, run_sync=inline) as store:
+        await store.write(joining("bob"))
+        await store.write(sending("in the log"))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", killed / f"relay.db{suffix}")
+    assert back_up(killed / "relay.db", tmp_path / "copy.db", progress=ignore).messages == 1
+    _, old = restore(tmp_path / "copy.db", killed / "relay.db", aside=ASIDE, progress=ignore)
+    assert files(killed) == {"relay.db", "relay.db.aside"}
+    assert old is not None
+    assert await kept(old) == ["in the log"]
+
+
+async def test_a_damaged_database_gives_way_and_is_kept(database: Path, tmp_path: Path) -> None:
+    back_up(database, tmp_path / "copy.db", progress=ignore)
+    database.write_bytes(b"\0" * 50_000)
+    Path(f"{database}-wal").write_bytes(b"left over")
+    restore(tmp_path / "copy.db", database, aside=ASIDE, progress=ignore)
+    assert files(tmp_path) == {"copy.db", "relay.db", "relay.db.aside", "relay.db.aside-wal"}
+    assert Path(f"{database}{ASIDE}").read_bytes() == b"\0" * 50_000
+    assert await kept(database) == ["message 0", "message 1", "message 2"]
+
+
+async def test_a_copy_of_an_older_version_is_brought_up_to_date(database: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        migrate(connection, all_migrations()[:1])
+        connection.execute(
+            "INSERT INTO messages (sender, target, body, thread_id, hop, claimable, type, meta, created_at)"
+            " VALUES ('ann', 'bob', 'from long ago', 1, 0, 0, 'message', '{}', 1)"
+        )
+    assert check(old).schema == 1
+    restored, _ = restore(old, database, aside=ASIDE, progress=ignore)
+    assert (restored.schema, restored.messages) == (len(all_migrations()), 1)
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"this is a text, and a long one" * 200)
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE messages (id)")
+
+
+def with_a_table_more(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (id)")
+
+
+def cut_off(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwritten(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[8192:12288] = bytes(4096)
+    path.write_bytes(content)
+
+
+def without_a_parent(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE inbox SET message_id = 99 WHERE message_id = 1")
+        connection.commit()
+
+
+def of_tomorrow(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (not_a_database, "damaged"),
+        (empty, "not_a_relay_database"),
+        (of_another_program, "not_a_relay_database"),
+        (with_a_table_more, "not_a_relay_database"),
+        (cut_off, "damaged"),
+        (overwritten, "damaged"),
+        (without_a_parent, "damaged"),
+        (of_tomorrow, "store_too_new"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+async def test_what_is_no_whole_copy_is_refused_and_the_room_left_alone(
+    database: Path, tmp_path: Path, spoil: Callable[[Path], None], code: str
+) -> None:
+    copy = tmp_path / "copy.db"
+    if spoil not in {not_a_database, empty, of_another_program}:
+        back_up(database, copy, progress=ignore)
+    spoil(copy)
+    before = database.read_bytes()
+    with pytest.raises(RelayError, match=r"copy\.db|9999") as refused:
+        restore(copy, database, aside=ASIDE, progress=ignore)
+    assert refused.value.code == code
+    assert database.read_bytes() == before
+    assert files(tmp_path) == {"relay.db", "copy.db"}
+
+
+async def test_nothing_is_overwritten_unasked(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    copy.write_text("something else")
+    with pytest.raises(Invalid, match="exists"):
+        back_up(database, copy, progress=ignore)
+    assert copy.read_text() == "something else"
+    assert back_up(database, copy, overwrite=True, progress=ignore).messages == 3
+    for attempt in (
+        lambda: back_up(database, database, overwrite=True, progress=ignore),
+        lambda: restore(database, database, aside=ASIDE, progress=ignore),
+    ):
+        with pytest.raises(Invalid, match="itself"):
+            attempt()
+    assert len(await kept(database)) == 3
+
+
+class _Stopped(Exception):  # noqa: N818
+    pass
+
+
+async def test_what_is_stopped_half_way_leaves_nothing_behind(database: Path, tmp_path: Path) -> None:
+    def stop(_done: int, _of: int) -> None:
+        raise _Stopped
+
+    copy = tmp_path / "copy.db"
+    with pytest.raises(_Stopped):
+        back_up(database, copy, progress=stop)
+    assert files(tmp_path) == {"relay.db"}
+    back_up(database, copy, progress=ignore)
+    before = database.read_bytes()
+    with pytest.raises(_Stopped):
+        restore(copy, database, aside=ASIDE, progress=stop)
+    assert files(tmp_path) == {"relay.db", "copy.db"}
+    assert database.read_bytes() == before
+
+
+async def test_a_disk_that_is_full_leaves_nothing_behind(database: Path, tmp_path: Path) -> None:
+    """The system lets the process write 64 KiB a file."""
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from trio_relay.errors import RelayError\n"
+        "from trio_relay.store.backup import back_up\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "try:\n"
+        "    back_up(Path(sys.argv[1]), Path(sys.argv[2]), progress=lambda done, of: None)\n"
+        "except RelayError as error:\n"
+        "    print(error.code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, database, tmp_path / "copy.db"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("backup_failed\n", "", 0)
+    assert files(tmp_path) == {"relay.db"}
+
+
+async def test_a_directory_that_is_not_there_is_named(database: Path, tmp_path: Path) -> None:
+    with pytest.raises(RelayError, match="nowhere") as failed:
+        back_up(database, tmp_path / "nowhere" / "copy.db", progress=ignore)
+    assert failed.value.code == "backup_failed"
+
+
+# Clients that have seen more than the copy holds
+
+
+@pytest.fixture
+async def stage(room: Room, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with fake_app_server() as fake:
+        built = Stage(room, fake, tmp_path)
+        await built.join("alice")
+        yield built
+
+
+@pytest.fixture
+def roll_back(tmp_path: Path) -> Callable[[Path], Path]:
+    """Give a directory with the room of `tmp_path` as a copy of it remembers it."""
+
+    def back(copy: Path) -> Path:
+        elsewhere = tmp_path / "restored"
+        elsewhere.mkdir()
+        restore(copy, elsewhere / "relay.db", aside=ASIDE, progress=ignore)
+        return elsewhere
+
+    return back
+
+
+async def send(room: Room, to: str, body: str = "hello") -> int:
+    return (await room.relay.send(SendRequest(sender="ann", to=to, body=body, allow_unknown=True))).id
+
+
+async def test_no_cursor_skips_what_comes_after(
+    room: Room, tmp_path: Path, roll_back: Callable[[Path], Path]
+) -> None:
+    await room.relay.register(AgentRegistration(id="bob"))
+    await send(room, "bob", "kept")
+    back_up(tmp_path / "relay.db", tmp_path / "copy.db", progress=ignore)
+    lost = [await send(room, "bob", f"lost {number}") for number in range(5)]
+    cursor = await room.relay.cursor()
+    async with follow(room.app) as stream:
+        last = (await stream.block()).id
+    async with open_room(roll_back(tmp_path / "copy.db")) as again:
+        new = [await send(again, "bob", "new") for _ in range(10)]
+        assert new[0] > STEP
+        assert min(new) > max(lost)
+        assert len(await again.relay.inbox("bob", since_id=cursor.latest_id)) == 10
+        assert len(await again.relay.inbox("bob", after_seq=cursor.latest_seq)) == 10
+        async with follow(again.app, last_event_id=last) as stream:
+            (_, gap) = await stream.block(), await stream.event()
+            assert (gap.kind, gap.data["from"], gap.data["reason"]) == ("gap", (last or 0) + 1, "trimmed")
+            assert len(await stream.events(10)) == 10
+
+
+async def test_an_instance_of_before_registers_again_and_is_not_taken_for_another(
+    room: Room, tmp_path: Path, roll_back: Callable[[Path], Path]
+) -> None:
+    before = await room.relay.register(AgentRegistration(id="bob", instance_id="one"))
+    back_up(tmp_path / "relay.db", tmp_path / "copy.db", progress=ignore)
+    later = await room.relay.register(AgentRegistration(id="bob", instance_id="two"))
+    async with open_room(roll_back(tmp_path / "copy.db")) as again:
+        for agent in (before, later):
+            session = SessionFields(instance_id=agent.instance_id, epoch=agent.epoch)
+            with pytest.raises(NotFound) as forgotten:
+                await again.relay.heartbeat("bob", session)
+            assert forgotten.value.code == "unknown_agent"
+        assert not (await again.relay.agent("bob")).ready
+        anew = await again.relay.register(AgentRegistration(id="bob", instance_id="two"))
+        assert anew.epoch > later.epoch
+        await again.relay.heartbeat("bob", SessionFields(instance_id="two", epoch=anew.epoch))
+
+
+async def test_a_live_sidecar_goes_on_and_says_nothing_twice(
+    room: Room, tmp_path: Path, roll_back: Callable[[Path], Path], stage: Stage
+) -> None:
+    async with stage.sidecar() as bob:
+        pass
+    sent = await stage.send(bob.agent_id, "delivered after the copy was taken")
+    back_up(tmp_path / "relay.db", tmp_path / "copy.db", progress=ignore)
+    async with stage.sidecar() as bob:
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        bob.transport.broken = True
+        async with open_room(roll_back(tmp_path / "copy.db")) as again:
+            stage.room = again
+            bob.transport._inner = again.transport._inner
+            bob.transport.broken = False
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+            new = await stage.send(bob.agent_id, "new")
+            await stage.until(new.id, bob.agent_id, Rung.SETTLED)
+            said = stage.fake.thread(bob.thread_id).client_ids
+    assert said == [f"relay:{sent.id}", f"relay:{new.id}"]
