@@ -134,6 +134,19 @@ def test_replies_go_one_to_each_sender_and_conversation() -> None:
         assert replies_owed(messages, TurnEnded("T", status, None, text), "me") == []
 
 
+def test_what_the_model_has_answered_itself_is_not_answered_again() -> None:
+    messages = [
+        inbox_message(1, sender="a", thread=1),
+        inbox_message(2, sender="a", thread=1),
+        inbox_message(3, sender="b", thread=1),
+        inbox_message(4, sender="a", thread=1),
+    ]
+    ended = TurnEnded("T", "completed", None, "done")
+    assert [one.message.id for one in replies_owed(messages, ended, "me", {2, 3})] == [4]
+    assert [one.message.id for one in replies_owed(messages, ended, "me", {4})] == [3]
+    assert replies_owed(messages, ended, "me", {3, 4}) == []
+
+
 class Books(RuleBasedStateMachine):
     """A thread that takes, loses and shows texts in any order the protocol allows, against the books.
 

@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +73,7 @@ def start(
     asking: --ask-for-approval never --sandbox workspace-write. The exit code is Codex's.
     """
     from trio_relay.cli.environment import agent_settings, sidecar_settings  # noqa: PLC0415  # --help stays quick
+    from trio_relay.cli.session_tools import session_tools  # noqa: PLC0415
 
     agent = agent_settings(relay_url=relay_url, profile=profile)
     plan = _plan(
@@ -80,7 +83,8 @@ def start(
         raise click.UsageError("Codex needs a terminal; --headless runs without one")
     if not no_relay_check:
         check_relay(agent)
-    outcome = _run(plan)
+    with session_tools(agent) as tools:
+        outcome = _run(replace(plan, tools=tools))
     if outcome.thread_id is not None and not headless:
         # Codex says that work continues and names commands for it: neither is so, its app-server ends with it.
         outcome.notices.append(
@@ -107,7 +111,7 @@ def _plan(
 ) -> "Launch":
     import random  # noqa: PLC0415
 
-    from trio_relay.codex.arguments import RelayTools, read_codex_arguments  # noqa: PLC0415
+    from trio_relay.codex.arguments import read_codex_arguments  # noqa: PLC0415
     from trio_relay.codex.launcher import Launch  # noqa: PLC0415
 
     environment = dict(os.environ)
@@ -137,7 +141,6 @@ def _plan(
         port=port,
         thread_mode="resume" if resume else mode,
         thread_id=thread_id if resume else None,
-        tools=RelayTools(agent.relay_url, agent.token),
     )
 
 

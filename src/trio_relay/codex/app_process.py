@@ -7,7 +7,7 @@ thread by itself; so does the sidecar. Starting the server again on the same por
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 import structlog
@@ -39,9 +39,12 @@ async def keep_app_server(
     *,
     port: int,
     delays: Callable[[], Iterator[float]],
+    overrides: Sequence[str] = (),
     task_status: trio.TaskStatus[str],
 ) -> None:
     """Run an app-server on `port` (0: any that is free) until cancelled; `started` with its address.
+
+    `overrides` are ``-c`` arguments for it.
 
     Raises `AppServerFailed` when the first one does not come up.
     """
@@ -58,7 +61,9 @@ async def keep_app_server(
     while True:
         for delay in delays():
             await trio.sleep(delay)
-            arguments = app_server_command(codex, port=port, token_file=str(run.token_file))
+            arguments = app_server_command(
+                codex, port=port, token_file=str(run.token_file), overrides=overrides
+            )
             began = trio.current_time()
             code = await _run(Command(arguments, environment, cwd), run, listening)
             if not started:

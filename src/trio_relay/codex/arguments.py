@@ -4,8 +4,9 @@ The user's arguments are passed on as they are. Only what they leave open is fil
 permissions (``--ask-for-approval never --sandbox workspace-write``, unless an approval mode says otherwise). Flags are those of Codex 0.169.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from trio_relay.core.approval import Approval, Permissions, permissions
 from trio_relay.errors import Invalid
@@ -14,6 +15,12 @@ from trio_relay.errors import Invalid
 DEFAULT = permissions(Approval.OPEN)
 #: Where the TUI finds the app-server's token: the name of a variable of its environment.
 TOKEN_VARIABLE = "CODEX_RELAY_APP_SERVER_TOKEN"  # noqa: S105  # a name, no secret
+
+#: The MCP server by which the model reaches the relay, as Codex's configuration names it. Not ``relay``, which a
+#: person may have configured for themselves: Codex would merge the two.
+MCP_SERVER = "trio_relay"
+#: Where the app-server finds the token for it: the name of a variable of its environment.
+MCP_TOKEN_VARIABLE = "CODEX_RELAY_MCP_TOKEN"  # noqa: S105  # a name, no secret
 
 #: Commands that open a session which exists. It keeps the permissions it had: for one on a remote server, Codex 0.169
 #: refuses others ("Permission overrides are not supported when resuming a remote task").
@@ -148,12 +155,44 @@ def _parts(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def app_server_command(codex: str, *, port: int, token_file: str) -> tuple[str, ...]:
-    """Start an app-server on loopback; port 0 lets it choose, and it then prints its address on stderr."""
+@dataclass(frozen=True, slots=True)
+class RelayTools:
+    """The relay's tools for the model: where they are, and the token to use them with, if one is needed.
+
+    `token_id` is that of a token of the session's own, which its sidecar binds to its agent.
+    """
+
+    relay_url: str
+    token: str | None = field(default=None, repr=False)
+    token_id: int | None = None
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Arguments of the app-server that give it the tools, and touch no file of the user's.
+
+        The app-server itself makes the calls, outside the sandbox (Codex 0.130 to 0.169). Without ``approve`` the
+        approval policy ``never`` refuses them to a Codex that does not take the tools' own word that they are harmless.
+        """
+        values = {"url": f"{self.relay_url.rstrip('/')}/mcp", "default_tools_approval_mode": "approve"}
+        if self.token is not None:
+            values["bearer_token_env_var"] = MCP_TOKEN_VARIABLE
+        # Each value is text that JSON and TOML write alike.
+        table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in values.items())
+        return ("-c", f"mcp_servers.{MCP_SERVER}={{{table}}}")
+
+
+def app_server_command(
+    codex: str, *, port: int, token_file: str, overrides: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Start an app-server on loopback; port 0 lets it choose, and it then prints its address on stderr.
+
+    `overrides` are ``-c`` arguments: configuration for this server alone.
+    """
     listen = f"ws://127.0.0.1:{port}"
     return (
         codex,
         "app-server",
+        *overrides,
         "--listen",
         listen,
         "--ws-auth",

@@ -23,7 +23,13 @@ import trio
 
 from trio_relay.codex.app_process import AppServerFailed, keep_app_server
 from trio_relay.codex.app_server import AppServer, open_app_server
-from trio_relay.codex.arguments import TOKEN_VARIABLE, CodexArguments, tui_command
+from trio_relay.codex.arguments import (
+    MCP_TOKEN_VARIABLE,
+    TOKEN_VARIABLE,
+    CodexArguments,
+    RelayTools,
+    tui_command,
+)
 from trio_relay.codex.follow import follow
 from trio_relay.codex.processes import Command, leashed
 from trio_relay.codex.run_directory import RunDirectory
@@ -49,8 +55,8 @@ _ORIGINATOR = {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex-tui"}
 class Launch:
     """What to start. `sidecar` is its command; `environment` is every child's; `chance` answers in ``[0, 1)``.
 
-    `port` is the app-server's, 0 for any that is free. `thread_mode` and `thread_id` are the sidecar's when there is
-    no TUI; with one, the TUI decides.
+    `port` is the app-server's, 0 for any that is free. `tools` gives the model the relay's tools. `thread_mode` and
+    `thread_id` are the sidecar's when there is no TUI; with one, the TUI decides.
     """
 
     codex: str
@@ -63,6 +69,7 @@ class Launch:
     port: int = 0
     thread_mode: str = "start"
     thread_id: str | None = None
+    tools: RelayTools | None = None
 
     def delays(self) -> Iterator[float]:
         """Pauses before each start of a process that keeps dying, seconds."""
@@ -111,6 +118,8 @@ async def _end_on_signal(
 
 async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
     environment = dict(plan.environment) if plan.headless else {**_ORIGINATOR, **plan.environment}
+    if plan.tools is not None and plan.tools.token is not None:
+        environment[MCP_TOKEN_VARIABLE] = plan.tools.token
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
             partial(
@@ -121,6 +130,7 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
                 run,
                 port=plan.port,
                 delays=plan.delays,
+                overrides=() if plan.tools is None else plan.tools.overrides,
             )
         )
         if plan.headless:
@@ -238,6 +248,10 @@ def _sidecar_environment(
         "AGENT_RELAY_CODEX_CWD": plan.arguments.cwd or plan.cwd,
         "AGENT_RELAY_CODEX_APPROVAL_POLICY": approval_policy,
         "AGENT_RELAY_CODEX_SANDBOX": sandbox,
+        "AGENT_RELAY_CODEX_TOOLS": "off" if plan.tools is None else "on",
+        "AGENT_RELAY_CODEX_TOKEN_ID": None
+        if plan.tools is None or plan.tools.token_id is None
+        else str(plan.tools.token_id),
     }
     # Who wants to take up a thread in a later run keeps the state in a place of their own.
     default = {"AGENT_RELAY_CODEX_STATE_PATH": str(run.state_file)}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trio_relay.settings.table import Setting, milliseconds, one_of
+from trio_relay.settings.table import Setting, milliseconds, one_of, positive_int
 
 _CODEX = "AGENT_RELAY_CODEX_"
 _OLD = "CODEX_LIVE_"
@@ -129,6 +129,20 @@ SIDECAR = (
         one_of("final", "off"),
         "final: post a turn's final message as the reply; off: never",
     ),
+    Setting(
+        _CODEX + "TOOLS",
+        "tools",
+        "off",
+        one_of("on", "off"),
+        "on: the model has the relay's tools (`codex-relay` gives them and sets this)",
+    ),
+    Setting(
+        _CODEX + "TOKEN_ID",
+        "token_id",
+        None,
+        positive_int,
+        "the token the tools use, to be bound to this agent (set by `codex-relay`)",
+    ),
 )
 
 
@@ -156,3 +170,5 @@ class SidecarSettings:
     hook_timeout: float = 5.0
     fallback_thread_mode: str = "start"
     auto_reply: str = "final"
+    tools: str = "off"
+    token_id: int | None = None

@@ -41,6 +41,7 @@ class Manner:
     approval: Approval
     window: float
     rng: random.Random
+    tools: bool = False
 
 
 async def drain(deliver: "Deliverer") -> None:
@@ -87,6 +88,7 @@ class Deliverer:
             nonce=f"{self.manner.rng.getrandbits(16):04x}",
             auto_reply=self.manner.auto_reply,
             approval=self.manner.approval,
+            tools=self.manner.tools,
         )
         if len(text) > MAX_INPUT_CHARS:
             evidence = {"reason": "too long for Codex", "chars": len(text), "limit": MAX_INPUT_CHARS}

@@ -13,6 +13,7 @@ from trio_relay.codex.protocol import TurnEnded
 from trio_relay.core.batching import asked_delivery, message_ids, next_batch, travels_alone
 from trio_relay.core.channels import wants
 from trio_relay.core.model import SILENT_TYPES, Delivery, Rung
+from trio_relay.core.prompts import by_reference
 from trio_relay.core.timing import due_at
 from trio_relay.core.wire import InboxMessage
 from trio_relay.sidecar.handoff import HandOff, Phase, recovered
@@ -69,7 +70,8 @@ class _Arrival:
 class Ledger:
     """The books of one registration. `post` takes jobs for the relay, `keep` writes the hand-offs to the state file.
 
-    Times are trio's, in seconds.
+    `tools`: the model has the relay's tools, so that long messages are put into the thread by reference. Times are
+    trio's, in seconds.
     """
 
     def __init__(
@@ -78,11 +80,13 @@ class Ledger:
         channels: Collection[str],
         post: Callable[[Job], None],
         keep: Callable[[list[InFlight], int], None],
+        tools: bool = False,
     ) -> None:
         self.bell = Doorbell()
         self._channels = channels
         self._post = post
         self._keep = keep
+        self._tools = tools
         self._arrivals: list[_Arrival] = []
         self._handoffs: list[HandOff] = []
         self._ended: deque[str] = deque(maxlen=_REMEMBERED_TURNS)
@@ -224,9 +228,16 @@ class Ledger:
                 continue
             handoff.thread_id, handoff.turn_id = thread_id, turn_id
             handoff.phase = Phase.IN_CONTEXT
-            evidence = {"threadId": thread_id, "turnId": turn_id, "itemId": item_id, "clientId": client_id}
+            evidence: dict[str, Any] = {
+                "threadId": thread_id,
+                "turnId": turn_id,
+                "itemId": item_id,
+                "clientId": client_id,
+            }
             if handoff.mode is not None:
                 evidence["mode"] = str(handoff.mode)
+            if cut := [message.id for message in handoff.messages if self._tools and by_reference(message)]:
+                evidence["byReference"] = cut  # their beginning is in context, and how to read the rest
             self._post(Tell(handoff.messages, Rung.IN_CONTEXT, evidence))
         self._changed()
 

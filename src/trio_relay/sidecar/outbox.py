@@ -88,9 +88,13 @@ class Outbox:
         ended, messages = job.ended, job.messages
         refused: dict[int, str] = {}
         if ended.status == "completed" and self._auto_reply:
-            unanswered = {message.id for message in await self._session.everything(Rung.IN_CONTEXT)}
-            mine = [message for message in messages if message.id in unanswered]
-            for reply in replies_owed(mine, ended, self._session.agent_id):
+            waiting = {message.id for message in await self._session.everything(Rung.IN_CONTEXT)}
+            # Those that wait no more may have been answered by the model itself, with a tool.
+            gone = any(message.id not in waiting for message in messages)
+            answered = await self._session.everything(Rung.ANSWERED) if gone else []
+            has_one = {message.id for message in answered}
+            mine = [message for message in messages if message.id in waiting | has_one]
+            for reply in replies_owed(mine, ended, self._session.agent_id, has_one):
                 code = await self._reply(reply)
                 if code is not None:
                     refused[reply.message.id] = code

@@ -2,10 +2,11 @@
 
 A turn's final message answers everything it had in context: one reply for each sender and conversation, to the last
 of its messages. Acknowledgements and the relay's own notices are never answered, and neither is anything when the
-model said it had nothing to say.
+model said it had nothing to say, nor what the model has answered itself, by a tool: with a message those before it of
+the same sender and conversation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from trio_relay.codex.protocol import TurnEnded
@@ -23,8 +24,10 @@ class Reply:
     also_answers: tuple[InboxMessage, ...]
 
 
-def replies_owed(messages: Iterable[InboxMessage], ended: TurnEnded, agent_id: str) -> list[Reply]:
-    """Work out the replies for `messages` (oldest first, none of them answered yet) of a turn that is over.
+def replies_owed(
+    messages: Iterable[InboxMessage], ended: TurnEnded, agent_id: str, answered: Collection[int] = ()
+) -> list[Reply]:
+    """Work out the replies for `messages` (oldest first) of a turn that is over; `answered` are ids that have one.
 
     Each carries an idempotency key made of turn and message, so that posting it again after a crash adds nothing.
     """
@@ -33,8 +36,11 @@ def replies_owed(messages: Iterable[InboxMessage], ended: TurnEnded, agent_id: s
         return []
     groups: dict[tuple[str, int], list[InboxMessage]] = {}
     for message in messages:
-        if message.type not in SILENT_TYPES and message.sender != SYSTEM:
-            groups.setdefault((message.sender, message.thread_id), []).append(message)
+        group = groups.setdefault((message.sender, message.thread_id), [])
+        if message.id in answered:
+            group.clear()
+        elif message.type not in SILENT_TYPES and message.sender != SYSTEM:
+            group.append(message)
     return [
         Reply(
             group[-1],

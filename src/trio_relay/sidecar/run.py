@@ -20,6 +20,7 @@ import trio
 
 from trio_relay import __version__
 from trio_relay.client import RelayClient
+from trio_relay.client.admin import bind_token
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.protocol import ThreadView
 from trio_relay.core.model import AgentStatus
@@ -107,6 +108,7 @@ class _Sidecar:
         self._relay = relay
         self._book = book
         self._auto_reply = settings.auto_reply == "final"
+        self._tools = settings.tools == "on"
         chance = world.rng.random
         self._relay_delays = partial(
             backoff, settings.relay_backoff_initial, settings.relay_backoff_max, chance
@@ -126,10 +128,21 @@ class _Sidecar:
                 return self._refused(error)
             self._book.update(epoch=agent.epoch, reason=None)
             log.info("registered", agent=agent.id, epoch=agent.epoch)
+            await self._bind_token(agent)
             end = await self._serve(agent)
             if end is not None:
                 return end
             log.warning("the relay has forgotten this agent, registering again", agent=agent.id)
+
+    async def _bind_token(self, agent: Agent) -> None:
+        """Have the token of the model's tools speak for this agent and no other."""
+        if self._settings.token_id is None:
+            return
+        try:
+            await bind_token(self._relay, self._settings.token_id, agent.id)
+        except RelayError as error:
+            # The relay then knows who speaks by the thread the call comes from.
+            log.warning("the token of the tools stays unbound", reason=error.detail)
 
     def _relay_away(self, error: Exception) -> None:
         if self._book.state.reason != str(error):
@@ -145,7 +158,9 @@ class _Sidecar:
         situation = Situation(self._book, self._register)
         situation.relay_said(agent)
         outbox = Outbox(session, auto_reply=self._auto_reply)
-        ledger = Ledger(channels=self._me.resolved.channels, post=outbox.post, keep=self._keep)
+        ledger = Ledger(
+            channels=self._me.resolved.channels, post=outbox.post, keep=self._keep, tools=self._tools
+        )
         every = self._settings.heartbeat_interval
         ended: RelayError | None = None
         try:
@@ -181,6 +196,7 @@ class _Sidecar:
         manner = Manner(
             agent_id=self._me.agent_id,
             auto_reply=self._auto_reply,
+            tools=self._tools,
             approval=self._me.approval,
             window=self._settings.coalesce_window,
             rng=self._world.rng,
@@ -218,7 +234,9 @@ class _Sidecar:
             model=self._settings.model,
             approval_policy=self._me.approval_policy,
             sandbox=self._me.sandbox,
-            introduction=lambda: startup_context(self._me.introduction(), auto_reply=self._auto_reply),
+            introduction=lambda: startup_context(
+                self._me.introduction(), auto_reply=self._auto_reply, tools=self._tools
+            ),
         )
 
     def _keep(self, in_flight: list[InFlight], pending: int) -> None:
