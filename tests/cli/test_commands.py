@@ -57,6 +57,8 @@ def test_json_is_what_the_relay_said(env: dict[str, str]) -> None:
                     "--from",
                     "ben",
                     "--urgent",
+                    "--delivery",
+                    "idle",
                     "--claimable",
                     "--channel",
                     "db",
@@ -70,7 +72,7 @@ def test_json_is_what_the_relay_said(env: dict[str, str]) -> None:
     message = sent["message"]
     assert (message["body"], message["meta"], message["claimable"]) == (
         "from a pipe",
-        {"priority": "urgent"},
+        {"priority": "urgent", "delivery": "idle"},
         True,
     )
     assert message["recipients"] == [{"agentId": "anna", "verdict": "offline_queued"}]

@@ -187,7 +187,8 @@ class RoomMachine(RuleBasedStateMachine):
         except NotFound:
             return
         except Conflict as error:
-            assert error.code in {"delivery_ended", "session_required", "stale_instance"}
+            refusals = {"delivery_ended", "session_required", "stale_instance", "not_withdrawn", "too_late"}
+            assert error.code in refusals
             return
         if rung is not Rung.HANDED_OFF:
             again = self.room.do(receipts.report, message, request)

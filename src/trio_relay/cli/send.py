@@ -13,7 +13,7 @@ from trio_relay.cli.mailbox import open_mailbox
 from trio_relay.cli.terminal import echo_json, printable, printable_text
 from trio_relay.client.http import RelayClient
 from trio_relay.core.ladder import FINAL
-from trio_relay.core.model import Rung, Verdict
+from trio_relay.core.model import Delivery, Rung, Verdict
 from trio_relay.core.wire import Message, Receipt, SendRequest, SentMessage
 
 #: How often receipts are read while waiting for a rung, seconds.
@@ -49,6 +49,11 @@ class Outcome:
 @click.option("--claimable", is_flag=True, help="Work for exactly one: the first who claims it.")
 @click.option("--reply-to", type=click.IntRange(1), metavar="ID", help="The message this answers.")
 @click.option("--urgent", is_flag=True, help="May interrupt what the recipient is doing.")
+@click.option(
+    "--delivery",
+    type=click.Choice([mode.value for mode in Delivery]),
+    help="How it enters a live session; default: at once, into the running turn if there is one.",
+)
 @click.option("--allow-unknown", is_flag=True, help="Keep it for an agent that is not registered yet.")
 @click.option("--key", metavar="KEY", help="Idempotency key: repeating the command sends nothing twice.")
 @click.option(
@@ -77,6 +82,7 @@ def send(
     claimable: bool,
     reply_to: int | None,
     urgent: bool,
+    delivery: str | None,
     allow_unknown: bool,
     key: str | None,
     rung: str | None,
@@ -90,6 +96,8 @@ def send(
     """
     body = sys.stdin.read() if text == "-" else text
     meta: dict[str, Any] = {"priority": "urgent"} if urgent else {}
+    if delivery is not None:
+        meta["delivery"] = delivery
 
     async def work(relay: RelayClient) -> Outcome:
         request = SendRequest(

@@ -5,7 +5,7 @@ weather's fault (no connection, no answer in time, a 5xx) arrives as `Connection
 that matter carry an idempotency key or a session.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -182,8 +182,12 @@ class RelayClient:
         state: Rung | None = None,
         wait: float | None = None,
         limit: int = 100,
+        watch: Iterable[int] = (),
     ) -> list[InboxMessage]:
-        """What is in the inbox, oldest first; with `wait` seconds (at most 60), once there is something."""
+        """What is in the inbox, oldest first; with `wait` seconds (at most 60), once there is something.
+
+        Before that, those of the messages in `watch` (about a hundred, at most) that have lost their point.
+        """
         query = {
             "for": agent_id,
             "unread": unread,
@@ -192,6 +196,7 @@ class RelayClient:
             "state": state,
             "wait": wait,
             "limit": limit,
+            "watch": ",".join(map(str, watch)) or None,
         }
         return await self.call("GET", "/api/messages", list[InboxMessage], query=query, patience=wait or 0.0)
 

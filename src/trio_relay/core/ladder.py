@@ -15,8 +15,11 @@ from trio_relay.core.model import Rung
 _CLIMB = (Rung.ACCEPTED, Rung.QUEUED, Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED)
 _HEIGHT = {rung: height for height, rung in enumerate(_CLIMB)}
 FINAL = frozenset({Rung.SETTLED, Rung.EXPIRED, Rung.RETRACTED, Rung.DEAD})
-#: What a recipient may report. The relay itself writes the others.
-REPORTABLE = frozenset({Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED, Rung.DEAD})
+#: What a recipient may report. The relay itself writes the others. ``retracted`` is for what was withdrawn and then
+#: taken back from where it waited.
+REPORTABLE = frozenset(
+    {Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED, Rung.DEAD, Rung.RETRACTED}
+)
 
 
 class Step(Enum):

@@ -67,6 +67,14 @@ SILENT_TYPES = frozenset({"ack", "reaction"})
 class Delivery(StrEnum):
     """How a message asks to be put into a live Codex thread (``meta.delivery``)."""
 
-    START = "start"
+    ``fyi``: into the history, waking nobody. ``digest``: with others of its kind, at most once a window. ``idle``: into
+    Codex's own queue. ``steer``: into the running turn. ``interrupt``: the running turn is stopped for it, if its
+    authority may do that. ``start``: a turn of its own, once none runs.
+    """
+
+    FYI = "fyi"
+    DIGEST = "digest"
+    IDLE = "idle"
     STEER = "steer"
     INTERRUPT = "interrupt"
+    START = "start"

@@ -4,8 +4,9 @@ What each operation means stands in ``operations/``, as a function of a transact
 Here stands only what is more than one transaction: the long poll and the rounds of housekeeping.
 """
 
-from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import trio
 
@@ -122,10 +123,14 @@ class RelayService:
         limit: int = 100,
         wait: float = 0.0,
     ) -> list[InboxMessage]:
-        """What stands in an inbox; with `wait`, answer the moment something does, or after so many seconds."""
+        """What stands in an inbox; with `wait`, answer the moment something does, or after so many seconds.
+
+        First in the answer come those of the messages in `watch` that have lost their point.
+        """
 
         async def look() -> list[InboxMessage]:
-            return await self.read(
+            lost = await self.read(messages_read.pointless, agent_id, watch) if watch else []
+            return lost + await self.read(
                 messages_read.inbox,
                 agent_id,
                 unread=unread,
@@ -159,6 +164,7 @@ class RelayService:
             agents=by_status,
             messages=total,
             deliveries=by_rung,
+        watch: Sequence[int] = (),
             parked=parked,
         )
 

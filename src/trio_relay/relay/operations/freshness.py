@@ -2,7 +2,9 @@
 
 Withdrawing (retract, supersede, collapse, expiry) ends the deliveries that still wait in an inbox. One that was
 already handed off goes on: the relay does not claim to have stopped what it cannot see. A recipient's program reports
-the hand-off before it acts, and hears there that a delivery has ended; that is the last check.
+the hand-off before it acts, and hears there that a delivery has ended; that is the last check. A program that has handed
+something off to a place where it waits (Codex's queue) names it in its polls (`watch`), hears that it was withdrawn,
+takes it back if it still can, and says so (``retracted``).
 """
 
 from trio_relay.core.model import Rung
@@ -96,4 +98,5 @@ def withdraw(tx: Tx, row: Row, ending: Rung, reason: str) -> Withdrawal:
             tx.wake.add(delivery["agent_id"])
         elif delivery["state"] not in (ending, Rung.DEAD, Rung.EXPIRED, Rung.RETRACTED):
             too_late.append(delivery["agent_id"])
+            tx.wake.add(delivery["agent_id"])  # its program may still be able to take it back
     return Withdrawal(message_id=message_id, retracted=retracted, too_late=too_late)

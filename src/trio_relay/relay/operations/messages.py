@@ -319,6 +319,11 @@ def _check_meta(request: SendRequest) -> None:
             "meta.delivery names no delivery mode",
             fields=(FieldError("meta.delivery", f"expected one of {allowed}"),),
         )
+    if request.claimable and delivery in (Delivery.FYI, Delivery.DIGEST):
+        raise Invalid(
+            f"work to be claimed cannot come as {delivery}: nobody would be woken for it",
+            fields=(FieldError("meta.delivery", "expected idle, steer, interrupt or start"),),
+        )
 
 
 def _known(tx: Tx, request: SendRequest) -> SentMessage | None:

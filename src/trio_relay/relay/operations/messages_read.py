@@ -1,8 +1,10 @@
 """Reading messages: one, its thread, an inbox, the history."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from trio_relay.core.access import Scope
+from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Cursor, InboxMessage, Message
 from trio_relay.errors import FieldError, Invalid, NotFound
@@ -84,16 +86,36 @@ def inbox(
             if unread
             else queries.inbox_after_seq(tx.connection, **common, after_seq=after_seq or 0)
         )
-    return [
-        InboxMessage(
-            **message_fields(row),
-            inbox_seq=row["seq"],
-            state=Rung(row["state"]),
-            attempts=row["attempts"],
-            read_at=row["read_at"],
-        )
-        for row in rows
+    return [_delivery(row) for row in rows]
+
+
+def pointless(tx: Tx, agent_id: str, message_ids: Iterable[int]) -> list[InboxMessage]:
+    """Which of these deliveries, as their recipient's program has them in hand, it need not make any more.
+
+    Those that have ended, and those whose message was withdrawn or has expired before the model had it.
+    """
+    rows = [
+        queries.inbox_entry(tx.connection, agent_id=agent_id, message_id=number) for number in message_ids
     ]
+    return [_delivery(row) for row in rows if row is not None and _is_pointless(tx, row)]
+
+
+def _is_pointless(tx: Tx, row: Row) -> bool:
+    state = Rung(row["state"])
+    if state not in (Rung.QUEUED, Rung.HANDED_OFF):
+        return state in FINAL
+    expired = row["expires_at"] is not None and row["expires_at"] <= tx.now
+    return expired or row["withdrawn"] is not None
+
+
+def _delivery(row: Row) -> InboxMessage:
+    return InboxMessage(
+        **message_fields(row),
+        inbox_seq=row["seq"],
+        state=Rung(row["state"]),
+        attempts=row["attempts"],
+        read_at=row["read_at"],
+    )
 
 
 #: Beyond every message id: where a newest-first page begins.
@@ -151,5 +173,4 @@ def browse(
     statement = (
         f"SELECT * FROM messages_with_claim WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT :limit"  # noqa: S608
     )
-    rows: list[Row] = tx.connection.execute(statement, {**parameters, "limit": limit}).fetchall()
-    return [message_of(row) for row in rows]
+    return [message_of(row) for row in select(tx.connection, statement, **parameters, limit=limit)]

@@ -25,7 +25,8 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         Invalid: a rung only the relay itself can know, or evidence that is too large.
         NotFound: the agent is no recipient of this message (``not_a_recipient``).
         StaleInstance: the report comes from an instance that has been replaced.
-        Conflict: the delivery has already ended another way (``delivery_ended``).
+        Conflict: the delivery has already ended another way (``delivery_ended``), or is said to be taken back and
+            cannot be (``not_withdrawn``, ``too_late``).
 
     """
     _check(request)
@@ -39,21 +40,12 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     if delivery is None:
         raise NotFound(f"message {message_id} was not sent to {request.agent_id!r}", code="not_a_recipient")
     current = Rung(delivery["state"])
-    if request.state is Rung.HANDED_OFF:
-        waiting = current in (Rung.QUEUED, Rung.HANDED_OFF)
-        if waiting and _is_known_attempt(tx, message_id, request):
-            return _receipt_of(tx, message_id, request.agent_id)
-        if waiting and _pointless(tx, message):
-            return _not_again(tx, message, request, current)
-        if waiting and delivery["attempts"] >= tx.policy.max_attempts:
-            climb(
-                tx,
-                message_id,
-                request.agent_id,
-                Rung.DEAD,
-                {"reason": "handed off too often", **request.evidence},
-            )
-            return _receipt_of(tx, message_id, request.agent_id)
+    waits = current in (Rung.QUEUED, Rung.HANDED_OFF)
+    if request.state is Rung.HANDED_OFF and waits and _decided(tx, message, delivery, request):
+        return _receipt_of(tx, message_id, request.agent_id)
+    if request.state is Rung.RETRACTED:
+        _taken_back(tx, message, request, current)
+        return _receipt_of(tx, message_id, request.agent_id)
     match step(current, request.state):
         case Step.ENDED:
             raise Conflict(f"this delivery has ended: {current}", code="delivery_ended")
@@ -62,6 +54,20 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
         case Step.NOTHING:
             pass
     return _receipt_of(tx, message_id, request.agent_id)
+
+
+def _decided(tx: Tx, message: Row, delivery: Row, request: ReceiptReport) -> bool:
+    """Whether a hand-off of what waits needs no writing down: it was reported before, or it must not be made."""
+    if _is_known_attempt(tx, message["id"], request):
+        return True
+    if _pointless(tx, message):
+        _not_again(tx, message, request, Rung(delivery["state"]))
+        return True
+    if delivery["attempts"] >= tx.policy.max_attempts:
+        why = {"reason": "handed off too often", **request.evidence}
+        climb(tx, message["id"], request.agent_id, Rung.DEAD, why)
+        return True
+    return False
 
 
 def _is_known_attempt(tx: Tx, message_id: int, request: ReceiptReport) -> bool:
@@ -96,7 +102,7 @@ def _pointless(tx: Tx, message: Row) -> bool:
     return expired or message["withdrawn"] is not None
 
 
-def _not_again(tx: Tx, message: Row, request: ReceiptReport, current: Rung) -> Receipt:
+def _not_again(tx: Tx, message: Row, request: ReceiptReport, current: Rung) -> None:
     """Refuse to have a pointless message handed off.
 
     One that still waits in the inbox is ended by whoever withdrew it. One that was handed off before was spared then,
@@ -109,7 +115,35 @@ def _not_again(tx: Tx, message: Row, request: ReceiptReport, current: Rung) -> R
     if current is Rung.QUEUED:
         raise Conflict(f"this delivery has ended: {message['withdrawn'] or 'expired'}", code="delivery_ended")
     end_too_late(tx, message, request.agent_id, request.evidence)
-    return _receipt_of(tx, message["id"], request.agent_id)
+
+
+def _taken_back(tx: Tx, message: Row, request: ReceiptReport, current: Rung) -> None:
+    """End the delivery of a withdrawn message that its recipient's program has taken back in time, as it says.
+
+    Raises:
+        Conflict: nobody has withdrawn it (``not_withdrawn``), or it has already got further (``too_late``).
+
+    """
+    if current in (Rung.RETRACTED, Rung.EXPIRED):
+        return
+    if current not in (Rung.QUEUED, Rung.HANDED_OFF):
+        raise Conflict(f"this delivery is {current} already", code="too_late")
+    if _pointless(tx, message):
+        end_too_late(tx, message, request.agent_id, request.evidence)
+        return
+    newer: Row | None = None
+    if message["collapse_key"] is not None:
+        newer = queries.newer_of_key(
+            tx.connection,
+            agent_id=request.agent_id,
+            sender=message["sender"],
+            collapse_key=message["collapse_key"],
+            after=message["id"],
+        )
+    if newer is None:
+        raise Conflict(f"nobody has withdrawn message {message['id']}", code="not_withdrawn")
+    evidence = {"collapsedInto": newer["id"], **request.evidence}
+    climb(tx, message["id"], request.agent_id, Rung.RETRACTED, evidence)
 
 
 def end_too_late(tx: Tx, message: Row, agent_id: str, evidence: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ class MessageQuery(Wire, kw_only=True):
     """Query of ``GET /messages``: with `for` an inbox, without it the history.
 
     `q`: full text. `state=dead` without `for`: the dead letters. `wait`: answer the moment something is in the inbox, or after so many seconds (at most 60).
+    `watch`: ids of messages the caller has in hand, comma separated; those that were withdrawn, have expired or have ended are answered as well.
     """
 
     inbox_of: AgentId | None = msgspec.field(default=None, name="for")
@@ -52,6 +53,9 @@ class MessageQuery(Wire, kw_only=True):
     before: Id | None = None
     q: Annotated[str, msgspec.Meta(max_length=500)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    watch: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}(,[0-9]{1,18})*$", max_length=2000)] | None = (
+        None
+    )
 
 
 def messages_blueprint(service: RelayService) -> Blueprint:
@@ -113,6 +117,7 @@ def messages_blueprint(service: RelayService) -> Blueprint:
             state=query.state,
             limit=query.limit,
             wait=query.wait,
+            watch=[int(number) for number in query.watch.split(",")] if query.watch is not None else (),
         )
 
     @routes.get("/cursor")

@@ -14,6 +14,12 @@ SELECT m.id FROM messages AS m
 JOIN inbox AS i ON i.message_id = m.id AND i.agent_id = :agent_id
 WHERE m.sender = :sender AND m.collapse_key = :collapse_key AND m.id < :before AND i.state = 'queued';
 
+-- name: newer_of_key(agent_id, sender, collapse_key, after)^
+-- The first message that took the place of an older one of its key in one inbox.
+SELECT m.id FROM messages AS m
+JOIN inbox AS i ON i.message_id = m.id AND i.agent_id = :agent_id
+WHERE m.sender = :sender AND m.collapse_key = :collapse_key AND m.id > :after ORDER BY m.id LIMIT 1;
+
 -- name: get_thread(id)^
 -- What the loop breaker has written down about a thread.
 SELECT * FROM threads WHERE id = :id;

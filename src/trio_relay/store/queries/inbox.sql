@@ -44,6 +44,11 @@ SELECT i.message_id, i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i 
 WHERE i.agent_id = :agent_id AND i.read_at IS NULL AND i.late = 1 AND i.message_id <= :since_id
 ORDER BY 1 LIMIT :limit;
 
+-- name: inbox_entry(agent_id, message_id)^
+-- One delivery with its message.
+SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
+WHERE i.message_id = :message_id AND i.agent_id = :agent_id;
+
 -- name: inbox_in_state(agent_id, state, after_seq, limit)
 -- Deliveries that stand on one rung.
 SELECT i.seq, i.state, i.attempts, i.read_at, m.* FROM inbox AS i JOIN messages_with_claim AS m ON m.id = i.message_id
