@@ -88,10 +88,10 @@ def test_silence_of_an_idle_thread_raises_a_doubt() -> None:
     handoff = taken(books)
     books.begin(handoff, Delivery.START, "t")
     books.accepted(handoff, "T", 100)
-    assert books.audit(101, active=True) == float("inf")
-    assert books.audit(101, active=False) == 100 + SILENCE
+    assert books.audit(101, active=lambda _: True) == float("inf")
+    assert books.audit(101, active=lambda _: False) == 100 + SILENCE
     assert books.doubtful == []
-    books.audit(100 + SILENCE, active=False)
+    books.audit(100 + SILENCE, active=lambda _: False)
     assert books.doubtful == [handoff]
 
 
@@ -235,7 +235,7 @@ class Books(RuleBasedStateMachine):
     def read_the_thread(self) -> None:
         for number, (client, turn) in enumerate(self.thread):
             self.books.saw(client, turn, f"i{number}", "t")
-        for handoff in self.books.unfollowed(self.turn):
+        for handoff in self.books.unfollowed({self.turn or ""}):
             assert handoff.turn_id is not None
             self.books.ended(TurnEnded(handoff.turn_id, "completed", None, "done"))
         for handoff in self.books.doubtful:

@@ -3,8 +3,9 @@
 The tree, outermost first, is the order of things: who needs something lives inside it and ends before it.
 
     app-server            restarted where it was when it dies
-      the person's thread   found by an observer, because the TUI tells nobody
-      sidecar               joins that thread; restarted when it dies, unless the relay turned it away
+      the person's thread   the first is found by an observer, because the TUI tells nobody
+      sidecar               joins that thread and goes where the person goes; restarted when it dies, unless the relay
+                            turned it away
       TUI                   owns the terminal; when it ends, everything does
 
 Without a TUI (``headless``) the sidecar starts a thread of its own and everything runs until a signal. Every process
@@ -17,7 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
+import msgspec
 import structlog
 import trio
 
@@ -30,7 +33,7 @@ from trio_relay.codex.arguments import (
     RelayTools,
     tui_command,
 )
-from trio_relay.codex.follow import follow
+from trio_relay.codex.follow import first_thread
 from trio_relay.codex.processes import Command, leashed
 from trio_relay.codex.run_directory import RunDirectory
 from trio_relay.core.timing import backoff
@@ -49,6 +52,7 @@ _CONNECT_TIMEOUT = 30.0
 #: The app-server names itself to the model's provider after the first client it meets (Codex 0.169). Our observer
 #: must be there before the TUI starts its thread, but the session is the TUI's.
 _ORIGINATOR = {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex-tui"}
+_STATE_PATH = "AGENT_RELAY_CODEX_STATE_PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Launch:
 class Outcome:
     """How it ended: the exit code, and what the person should know that could not be said on the TUI's terminal.
 
-    `thread_id` is the thread the person opened last.
+    `thread_id` is the thread the person was in last.
     """
 
     exit_code: int = 0
@@ -153,6 +157,7 @@ async def _with_tui(plan: Launch, run: RunDirectory, url: str, outcome: Outcome)
         arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments)
         async with leashed(Command(arguments, environment, plan.cwd, terminal=True)) as tui:
             outcome.exit_code = await tui.wait()
+        outcome.thread_id = _last_thread(plan, run, url) or outcome.thread_id
         log.info("the TUI ended", code=outcome.exit_code)
         nursery.cancel_scope.cancel()
 
@@ -164,8 +169,8 @@ async def _observe(
     *,
     task_status: trio.TaskStatus[trio.MemoryReceiveChannel[str]],
 ) -> None:
-    """Tell which threads the person opens. `started` once we listen: the TUI may then start its own."""
-    send, receive = trio.open_memory_channel[str](16)
+    """Tell which thread the person opens first. `started` once we listen: the TUI may then start its own."""
+    send, receive = trio.open_memory_channel[str](1)
     token = run.token_file.read_text()
     listening = False
 
@@ -177,22 +182,37 @@ async def _observe(
         if not listening:
             listening = True
             task_status.started(receive)
-        await follow(server, send)
+        await send.send(await first_thread(server))
+        looking.cancel()
 
-    await keep_connected(connect, session, delays=plan.delays)
+    with trio.CancelScope() as looking:
+        await keep_connected(connect, session, delays=plan.delays)
 
 
 async def _join_first(
     plan: Launch, run: RunDirectory, url: str, threads: trio.MemoryReceiveChannel[str], outcome: Outcome
 ) -> None:
-    """Have a sidecar join the first thread the person opens."""
+    """Have a sidecar join the first thread the person opens; it follows them from there."""
     outcome.thread_id = thread_id = await threads.receive()
     log.info("the person's thread", thread=thread_id)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_keep_sidecar, plan, run, url, ("resume", thread_id), outcome)
-        async for another in threads:
-            outcome.thread_id = another
-            log.info("the person opened another thread; the relay stays with the first", thread=another)
+    await _keep_sidecar(plan, run, url, ("resume", thread_id), outcome)
+
+
+class _SidecarState(msgspec.Struct, rename="camel"):
+    """What we read of the sidecar's state file."""
+
+    app_server_url: str | None = None
+    thread_id: str | None = None
+
+
+def _last_thread(plan: Launch, run: RunDirectory, url: str) -> str | None:
+    """Read which thread the sidecar followed the person to last."""
+    path = Path(plan.environment.get(_STATE_PATH) or run.state_file)
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=_SidecarState)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None  # no sidecar has come that far
+    return state.thread_id if state.app_server_url == url else None
 
 
 async def _keep_sidecar(
@@ -245,6 +265,7 @@ def _sidecar_environment(
         "CODEX_APP_SERVER_TOKEN_FILE": str(run.token_file),
         "CODEX_THREAD_MODE": mode,
         "CODEX_THREAD_ID": thread_id,
+        "AGENT_RELAY_CODEX_FOLLOW": None if plan.headless else "person",
         "AGENT_RELAY_CODEX_CWD": plan.arguments.cwd or plan.cwd,
         "AGENT_RELAY_CODEX_APPROVAL_POLICY": approval_policy,
         "AGENT_RELAY_CODEX_SANDBOX": sandbox,
@@ -254,6 +275,6 @@ def _sidecar_environment(
         else str(plan.tools.token_id),
     }
     # Who wants to take up a thread in a later run keeps the state in a place of their own.
-    default = {"AGENT_RELAY_CODEX_STATE_PATH": str(run.state_file)}
+    default = {_STATE_PATH: str(run.state_file)}
     kept = {name: value for name, value in plan.environment.items() if name not in told}
     return default | kept | {name: value for name, value in told.items() if value is not None}

@@ -25,6 +25,13 @@ SIDECAR = (
         "CODEX_THREAD_MODE", "thread_mode", "start", str, "start | resume | auto; anything else means start"
     ),
     Setting("CODEX_THREAD_ID", "thread_id", None, str, "the thread to resume"),
+    Setting(
+        _CODEX + "FOLLOW",
+        "follow",
+        "off",
+        one_of("off", "person", "here"),
+        "whether the agent moves to the thread the person opens: off | person | here (only threads of its directory)",
+    ),
     Setting("CODEX_MODEL", "model", None, str, "model for a thread the sidecar starts"),
     Setting(_CODEX + "CWD", "cwd", None, str, "working directory; default: the current one", (_OLD + "CWD",)),
     Setting(_CODEX + "RIG", "rig", "codex-live", str, "the rig part of the agent id", (_OLD + "RIG",)),
@@ -154,6 +161,7 @@ class SidecarSettings:
     app_server_token_file: str | None = None
     thread_mode: str = "start"
     thread_id: str | None = None
+    follow: str = "off"
     model: str | None = None
     cwd: str | None = None
     rig: str = "codex-live"

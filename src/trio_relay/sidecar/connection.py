@@ -2,7 +2,8 @@
 
 Which thread: the one that was given, or the one this sidecar had before, or a new one. A thread that cannot be had is
 an outage with a reason, tried again with pauses; the sidecar never falls back on some other thread that happens to
-be loaded.
+be loaded. Where it follows a person, the thread is theirs, and it moves when they do (`codex/follow.py` says how that
+is known).
 """
 
 import re
@@ -13,11 +14,11 @@ import structlog
 import trio
 
 from trio_relay.codex.app_server import AppServer, Attached
+from trio_relay.codex.follow import Follower, Move
 from trio_relay.codex.protocol import (
     CallFailed,
     NotResumable,
     ThreadClosed,
-    ThreadView,
     TurnEnded,
     UserMessageSeen,
 )
@@ -25,6 +26,7 @@ from trio_relay.errors import ConnectionLost
 from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.state_file import StateFile
 from trio_relay.sidecar.status import Situation
+from trio_relay.sidecar.threads import Threads
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,13 @@ log = structlog.get_logger(__name__)
 OLDEST = (0, 150)
 #: Pauses between attempts to resume a thread whose history is only just being written (Codex 0.169: up to 75 ms).
 _RESUME_PAUSES = (0.05, 0.1, 0.2, 0.4)
+#: Threads whose introduction is remembered, for when the person comes back to one.
+_REMEMBERED_THREADS = 50
+#: What a thread is told when the agent has followed the person into it.
+ARRIVAL = (
+    "The person has come to this thread, and the relay's messages for the agent you are come here from now on. "
+    "What was delivered before stands in the thread they came from."
+)
 
 
 class NotAttached(ConnectionLost):
@@ -42,7 +51,10 @@ class NotAttached(ConnectionLost):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """The thread to attach to, and how a new one is made. `introduction` is the startup context."""
+    """The thread to attach to, and how a new one is made. `introduction` is the startup context.
+
+    `move`: how the person came here, if the agent followed them.
+    """
 
     thread_id: str | None
     must_be_that: bool
@@ -51,6 +63,7 @@ class Wishes:
     approval_policy: str | None
     sandbox: str | None
     introduction: Callable[[], str]
+    move: Move | None = None
 
 
 async def attach(server: AppServer, wishes: Wishes, book: StateFile) -> Attached:
@@ -99,27 +112,43 @@ async def _resume(server: AppServer, thread_id: str, wishes: Wishes, book: State
             await trio.sleep(pause)
     else:
         raise AssertionError("the last attempt raises")
-    if book.state.introduced_thread != thread_id:
+    if not fresh and (wishes.move is not None or thread_id not in book.state.introduced_threads):
         await _introduce(server, thread_id, wishes, book)
     return attached
 
 
 async def _introduce(server: AppServer, thread_id: str, wishes: Wishes, book: StateFile) -> None:
-    await server.inject(thread_id, wishes.introduction())
-    book.update(introduced_thread=thread_id)
+    """Tell the thread who it is now; one that knows, or was forked from one that knows, only that the agent came back."""
+    known = book.state.introduced_threads
+    move = wishes.move
+    told = thread_id in known or (move is not None and move.forked_from in known)
+    text = "" if told else wishes.introduction()
+    if move is not None:
+        text += ("\n\n" if text else "") + ARRIVAL
+    await server.inject(thread_id, text)
+    known = [*(one for one in known if one != thread_id), thread_id]
+    book.update(introduced_threads=known[-_REMEMBERED_THREADS:])
 
 
-async def listen(server: AppServer, view: ThreadView, ledger: Ledger, situation: Situation) -> None:
-    """Task: follow the thread. Ends with `ConnectionLost`."""
+async def listen(
+    server: AppServer, threads: Threads, ledger: Ledger, situation: Situation, follower: Follower | None
+) -> Move:
+    """Follow the threads until the person goes to another one: where to. Raises `ConnectionLost`."""
     async for notification in server.notifications:
-        for event in view.apply(notification):
+        view = threads.watched(notification.params.get("threadId"))
+        for event in () if view is None else view.apply(notification):
+            assert view is not None
             match event:
                 case UserMessageSeen(client_id, turn_id, item_id):
                     ledger.saw(client_id, turn_id, item_id, view.thread_id)
                 case TurnEnded():
                     ledger.ended(event)
-                case ThreadClosed():
+                case ThreadClosed() if view is threads.current:
                     raise ConnectionLost("the app-server closed the thread")
-        situation.turn(view.turn_id, active=view.active)
+                case ThreadClosed():
+                    threads.forget(view.thread_id)
+        situation.turn(threads.current.turn_id, active=threads.current.active)
         ledger.bell.ring()
+        if follower is not None and (move := await follower.take(notification)) is not None:
+            return move
     raise ConnectionLost(server.lost or "the app-server's connection ended")

@@ -8,10 +8,11 @@ import structlog
 import trio
 
 from trio_relay.codex.app_server import AppServer
-from trio_relay.codex.protocol import CallFailed, ThreadView, TurnEnded, UserMessageSeen
+from trio_relay.codex.protocol import CallFailed, TurnEnded, UserMessageSeen
 from trio_relay.errors import ConnectionLost
 from trio_relay.sidecar.handoff import HandOff
 from trio_relay.sidecar.ledger import Ledger
+from trio_relay.sidecar.threads import Threads
 
 log = structlog.get_logger(__name__)
 
@@ -19,19 +20,19 @@ log = structlog.get_logger(__name__)
 GRACE = 1.0
 
 
-async def resolve_doubts(server: AppServer, view: ThreadView, ledger: Ledger) -> None:
-    """Settle every doubt that can be settled now.
+async def resolve_doubts(server: AppServer, threads: Threads, ledger: Ledger) -> None:
+    """Settle every doubt that can be settled now, each in the thread where the text went.
 
     What stands in the thread is in context; if its turn is over, so is it. What does not stand there is lost if the
     turn that took it is over. If nobody knows which turn took it, a running one may still; it is doubtful again when
     that turn ends. With no turn running, a call still on its way is given a moment, then it is lost.
     """
     patience = 1
-    while ledger.doubtful or ledger.unfollowed(view.turn_id):
-        was_active = view.active
-        await _read_threads(server, view, ledger)
-        unknown = await _end_past_turns(server, view, ledger)
-        _judge(view, ledger, active=was_active or view.active)
+    while ledger.doubtful or ledger.unfollowed(threads.running):
+        were_active = {handoff.thread_id for handoff in ledger.doubtful if threads.active(handoff.thread_id)}
+        await _read_threads(server, threads, ledger)
+        unknown = await _end_past_turns(server, threads, ledger)
+        _judge(threads, ledger, were_active)
         if not (unknown or ledger.doubtful):
             return
         if patience:
@@ -44,17 +45,19 @@ async def resolve_doubts(server: AppServer, view: ThreadView, ledger: Ledger) ->
             _lost(handoff, ledger)
 
 
-def _judge(view: ThreadView, ledger: Ledger, *, active: bool) -> None:
-    """Decide about what was not found, as far as that is certain; `active`: a turn ran before or after the reading."""
+def _judge(threads: Threads, ledger: Ledger, were_active: set[str | None]) -> None:
+    """Decide about what was not found, as far as that is certain; `were_active`: where a turn ran before the reading."""
     for handoff in ledger.doubtful:
-        if _its_turn_is_over(handoff, view, ledger):
+        view = threads.view(handoff.thread_id)
+        if _its_turn_is_over(handoff, threads, ledger):
             _lost(handoff, ledger)
-        elif active:
+        elif view.active or handoff.thread_id in were_active:
             ledger.wait_for_turn(handoff, view.turn_id, trio.current_time())
 
 
-def _its_turn_is_over(handoff: HandOff, view: ThreadView, ledger: Ledger) -> bool:
+def _its_turn_is_over(handoff: HandOff, threads: Threads, ledger: Ledger) -> bool:
     """Say whether the turn that took a text has ended: seen to end, or another one runs."""
+    view = threads.view(handoff.thread_id)
     if handoff.turn_id is None or handoff.turn_id == view.turn_id:
         return False
     return ledger.has_ended(handoff.turn_id) or view.turn_id is not None
@@ -65,11 +68,12 @@ def _lost(handoff: HandOff, ledger: Ledger) -> None:
     ledger.lost(handoff, trio.current_time())
 
 
-async def _read_threads(server: AppServer, view: ThreadView, ledger: Ledger) -> None:
-    """Read our thread, and any other a predecessor delivered into."""
-    others = {handoff.thread_id for handoff in ledger.doubtful} - {None, view.thread_id}
-    for thread_id in (view.thread_id, *sorted(filter(None, others))):
-        for seen in await _user_messages(server, thread_id, ours=view.thread_id):
+async def _read_threads(server: AppServer, threads: Threads, ledger: Ledger) -> None:
+    """Read our thread, and any other we or a predecessor delivered into."""
+    ours = threads.current.thread_id
+    others = {handoff.thread_id for handoff in ledger.doubtful} - {None, ours}
+    for thread_id in (ours, *sorted(filter(None, others))):
+        for seen in await _user_messages(server, thread_id, ours=ours):
             ledger.saw(seen.client_id, seen.turn_id, seen.item_id, thread_id)
 
 
@@ -83,17 +87,17 @@ async def _user_messages(server: AppServer, thread_id: str, *, ours: str) -> lis
         return []
 
 
-async def _end_past_turns(server: AppServer, view: ThreadView, ledger: Ledger) -> set[str]:
+async def _end_past_turns(server: AppServer, threads: Threads, ledger: Ledger) -> set[str]:
     """End the turns that are over, as the thread remembers them; answer those it cannot tell of."""
     unknown: set[str] = set()
-    for handoff in ledger.unfollowed(view.turn_id):
-        turn_id, thread_id = handoff.turn_id or "", handoff.thread_id or view.thread_id
+    for handoff in ledger.unfollowed(threads.running):
+        turn_id, thread_id = handoff.turn_id or "", handoff.thread_id or threads.current.thread_id
         try:
             ended = await server.turn_result(thread_id, turn_id)
         except CallFailed:
             ended = None
         if ended is not None:
             ledger.ended(ended)
-        elif turn_id != view.turn_id:
+        elif turn_id not in threads.running:
             unknown.add(turn_id)
     return unknown

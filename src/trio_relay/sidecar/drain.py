@@ -25,6 +25,7 @@ from trio_relay.sidecar.doubts import resolve_doubts
 from trio_relay.sidecar.handoff import HandOff
 from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.session import Session
+from trio_relay.sidecar.threads import Threads
 
 log = structlog.get_logger(__name__)
 
@@ -45,12 +46,13 @@ class Manner:
 
 
 async def drain(deliver: "Deliverer") -> None:
-    """Task: deliver into the thread as long as the connection holds."""
-    server, view, ledger = deliver.server, deliver.view, deliver.ledger
+    """Task: deliver into the thread as long as the connection holds and the agent stays in it."""
+    server, view, ledger, threads = deliver.server, deliver.view, deliver.ledger, deliver.threads
     while True:
-        await resolve_doubts(server, view, ledger)
+        await resolve_doubts(server, threads, ledger)
+        await threads.let_go(ledger.threads_in_hand)
         now = trio.current_time()
-        audit_at = ledger.audit(now, active=view.active)
+        audit_at = ledger.audit(now, active=threads.active)
         handoff, wake_at = ledger.next(now, active=view.active, window=deliver.manner.window)
         if handoff is not None:
             await deliver(handoff)
@@ -61,11 +63,12 @@ async def drain(deliver: "Deliverer") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """Delivers one hand-off after another over one connection."""
+    """Delivers one hand-off after another into `view`, the thread that was current when it was made."""
 
     server: AppServer
     session: Session
     view: ThreadView
+    threads: Threads
     ledger: Ledger
     claims: Claims
     manner: Manner

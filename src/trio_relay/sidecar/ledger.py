@@ -250,6 +250,13 @@ class Ledger:
                 handoff.phase = Phase.DOUBTFUL
         self._conclude(over, turn)
 
+    def call_abandoned(self) -> None:
+        """Doubt what was being handed off when the agent moved to another thread: whether it went out is unknown."""
+        for handoff in self._handoffs:
+            if handoff.phase is Phase.CALLING:
+                handoff.phase = Phase.DOUBTFUL
+        self._changed()
+
     def connection_lost(self) -> None:
         """Doubt everything whose fate would have been told over the connection that broke."""
         for handoff in self._handoffs:
@@ -268,9 +275,15 @@ class Ledger:
         """Hand-offs to look for in the thread."""
         return [handoff for handoff in self._handoffs if handoff.phase is Phase.DOUBTFUL]
 
-    def unfollowed(self, running: str | None) -> list[HandOff]:
-        """Hand-offs in context of a turn that is not the `running` one: how it ended is to be looked up."""
-        return [h for h in self._handoffs if h.phase is Phase.IN_CONTEXT and h.turn_id != running]
+    @property
+    def threads_in_hand(self) -> set[str]:
+        """The threads that hold hand-offs whose end is still to be seen there."""
+        seen = {Phase.CALLING, Phase.ACCEPTED, Phase.DOUBTFUL, Phase.IN_CONTEXT}
+        return {h.thread_id for h in self._handoffs if h.phase in seen and h.thread_id is not None}
+
+    def unfollowed(self, running: Collection[str]) -> list[HandOff]:
+        """Hand-offs in context of a turn that is none of the `running` ones: how it ended is to be looked up."""
+        return [h for h in self._handoffs if h.phase is Phase.IN_CONTEXT and h.turn_id not in running]
 
     @property
     def claimable_in_hand(self) -> list[int]:
@@ -283,11 +296,14 @@ class Ledger:
         handoff.phase, handoff.turn_id, handoff.accepted_at = Phase.ACCEPTED, turn_id, now
         self._changed()
 
-    def audit(self, now: float, *, active: bool) -> float:
-        """Doubt what an idle thread was given a while ago and has not shown; say when to look again (trio time)."""
+    def audit(self, now: float, *, active: Callable[[str | None], bool]) -> float:
+        """Doubt what an idle thread was given a while ago and has not shown; say when to look again (trio time).
+
+        `active` tells whether a turn runs in a thread.
+        """
         look_at = float("inf")
         for handoff in self._handoffs:
-            if handoff.phase is Phase.ACCEPTED and not active:
+            if handoff.phase is Phase.ACCEPTED and not active(handoff.thread_id):
                 look_at = min(look_at, handoff.accepted_at + SILENCE)
                 if handoff.accepted_at + SILENCE <= now:
                     handoff.phase = Phase.DOUBTFUL

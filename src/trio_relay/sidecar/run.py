@@ -3,7 +3,8 @@
 ```
 process         stop on a signal
   registration    poll_inbox · heartbeat · publish · outbox · one task a claim · keep_connected
-    connection      listen · drain
+    connection      attach · move when the person does
+      stay            listen · drain
 ```
 
 Each level ends as one cancellation and is begun afresh. Being forgotten by the relay, losing the app-server and being
@@ -22,6 +23,7 @@ from trio_relay import __version__
 from trio_relay.client import RelayClient
 from trio_relay.client.admin import bind_token
 from trio_relay.codex.app_server import AppServer
+from trio_relay.codex.follow import Follower, Move
 from trio_relay.codex.protocol import ThreadView
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.prompts import startup_context
@@ -39,7 +41,8 @@ from trio_relay.sidecar.poll import poll_inbox
 from trio_relay.sidecar.session import Session, Unregistered
 from trio_relay.sidecar.state_file import InFlight, State, StateFile
 from trio_relay.sidecar.status import Situation
-from trio_relay.sidecar.whoami import Identity, identify, wanted_thread
+from trio_relay.sidecar.threads import Threads
+from trio_relay.sidecar.whoami import Identity, identify, session_of, wanted_thread
 from trio_relay.sidecar.world import World, real_world
 from trio_relay.supervise import WEATHER, first_of, insist, keep_connected, stop_on_signal
 
@@ -87,8 +90,10 @@ def _begin_book(book: StateFile, me: Identity, sidecar: SidecarSettings) -> None
         relay_url=me.settings.relay_url,
         app_server_url=sidecar.app_server_url,
         cwd=me.cwd,
+        session=session_of(sidecar),
         thread_id=wanted_thread(sidecar, before),
-        introduced_thread=mine.introduced_thread,
+        introduced_threads=mine.introduced_threads,
+        note=mine.note,
         in_flight=mine.in_flight,
         versions={"sidecar": __version__},
         pid=os.getpid(),
@@ -120,7 +125,7 @@ class _Sidecar:
         while True:
             try:
                 agent = await insist(
-                    partial(self._register, AgentStatus.ONLINE, self._book.state.thread_id),
+                    partial(self._register, AgentStatus.ONLINE),
                     delays=self._relay_delays,
                     on_failure=self._relay_away,
                 )
@@ -149,8 +154,9 @@ class _Sidecar:
             self._book.update(reason=str(error))
             log.warning("relay is away", reason=str(error))
 
-    async def _register(self, status: AgentStatus, thread_id: str | None) -> Agent:
-        return await self._relay.register(self._me.registration(status, thread_id))
+    async def _register(self, status: AgentStatus) -> Agent:
+        state = self._book.state
+        return await self._relay.register(self._me.registration(status, state.thread_id, state.note))
 
     async def _serve(self, agent: Agent) -> Exit | None:
         """Serve one registration to its end; None when the relay has forgotten it."""
@@ -203,14 +209,22 @@ class _Sidecar:
         )
 
         async def attend(server: AppServer) -> None:
-            attached = await attach(server, self._wishes(), self._book)
-            view = ThreadView(attached.thread_id)
-            view.attach(attached.status, attached.turn_id)
-            situation.attached(attached.thread_id, server.user_agent)
-            situation.turn(view.turn_id, active=view.active)
-            async with trio.open_nursery() as connection:
-                connection.start_soon(listen, server, view, ledger, situation)
-                connection.start_soon(drain, Deliverer(server, session, view, ledger, claims, manner))
+            follower = self._follower(server)
+            move = None if follower is None else await follower.present()
+            threads = Threads(server)
+            while True:
+                view = await self._enter(server, situation, follower, move)
+                threads.enter(view)
+                situation.turn(view.turn_id, active=view.active)
+                for thread_id in ledger.threads_in_hand:
+                    if await threads.watch(thread_id) and follower is not None:
+                        follower.resumed(thread_id)
+                async with trio.open_nursery() as stay:
+                    deliver = Deliverer(server, session, view, threads, ledger, claims, manner)
+                    stay.start_soon(drain, deliver)
+                    move = await listen(server, threads, ledger, situation, follower)
+                    stay.cancel_scope.cancel()
+                ledger.call_abandoned()
 
         def lost(error: Exception) -> None:
             ledger.connection_lost()
@@ -224,12 +238,39 @@ class _Sidecar:
             weather=(*WEATHER, Refused),
         )
 
-    def _wishes(self) -> Wishes:
+    def _follower(self, server: AppServer) -> Follower | None:
+        """Make what tells where the person goes, if they are to be followed."""
+        if self._settings.follow == "off":
+            return None
+        here = self._settings.follow == "here"
+        current = self._book.state.thread_id
+        return Follower(server, cwd=self._me.cwd if here else None, shared=here, current=current)
+
+    async def _enter(
+        self, server: AppServer, situation: Situation, follower: Follower | None, move: Move | None
+    ) -> ThreadView:
+        """Attach to the thread, which after a `move` is another one."""
+        if move is not None:
+            left = self._book.state.thread_id
+            log.info("the person has moved", thread=move.thread_id, how=move.how, before=left)
+            note = f"the person {move.how}; before they were in {left}"
+            self._book.update(thread_id=move.thread_id, note=note)
+        attached = await attach(server, self._wishes(move), self._book)
+        if follower is not None:
+            follower.current = attached.thread_id
+            follower.resumed(attached.thread_id)
+        view = ThreadView(attached.thread_id)
+        view.attach(attached.status, attached.turn_id)
+        situation.attached(attached.thread_id, server.user_agent)
+        return view
+
+    def _wishes(self, move: Move | None) -> Wishes:
         """The thread to attach to: the one there was before, in this life or, if wanted, an earlier one."""
+        thread_id = self._book.state.thread_id
         given = self._settings.thread_id if self._settings.thread_mode in {"resume", "auto"} else None
         return Wishes(
-            thread_id=self._book.state.thread_id,
-            must_be_that=given is not None and given == self._book.state.thread_id,
+            thread_id=thread_id,
+            must_be_that=thread_id is not None and (given == thread_id or self._settings.follow != "off"),
             cwd=self._me.cwd,
             model=self._settings.model,
             approval_policy=self._me.approval_policy,
@@ -237,6 +278,7 @@ class _Sidecar:
             introduction=lambda: startup_context(
                 self._me.introduction(), auto_reply=self._auto_reply, tools=self._tools
             ),
+            move=move,
         )
 
     def _keep(self, in_flight: list[InFlight], pending: int) -> None:

@@ -31,7 +31,11 @@ class InFlight(Wire, kw_only=True):
 
 
 class State(Wire, kw_only=True):
-    """The object in the file. `introducedThread` is the thread that was given the startup context."""
+    """The object in the file.
+
+    `session` names the session of the person it follows (`whoami.session_of`).
+    `introducedThreads` were given the startup context, the newest last; `note` says how the agent came to its thread.
+    """
 
     agent_id: str | None = None
     instance_id: str | None = None
@@ -39,8 +43,10 @@ class State(Wire, kw_only=True):
     relay_url: str | None = None
     app_server_url: str | None = None
     cwd: str | None = None
+    session: str | None = None
     thread_id: str | None = None
-    introduced_thread: str | None = None
+    introduced_threads: list[str] = msgspec.field(default_factory=list)
+    note: str | None = None
     active_turn: str | None = None
     status: str = "starting"
     ready: bool = False

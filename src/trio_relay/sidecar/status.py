@@ -20,23 +20,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the relay is told: the status, whether a message would be taken now, or else why not, and the thread."""
+    """What the relay is told: the status, whether a message would be taken now, or else why not.
+
+    And the thread, with a note of how the agent came there if it has moved.
+    """
 
     status: AgentStatus
     ready: bool
     reason: str | None
     thread_id: str | None
+    note: str | None
 
 
 class Situation:
     """Where this sidecar stands. Whoever learns something says so here.
 
-    `register` registers this same instance again, with a status and a thread id.
+    `register` registers this same instance again, with a status and what the state file holds of the thread.
     """
 
-    def __init__(
-        self, book: StateFile, register: Callable[[AgentStatus, str | None], Awaitable[Agent]]
-    ) -> None:
+    def __init__(self, book: StateFile, register: Callable[[AgentStatus], Awaitable[Agent]]) -> None:
         self.bell = Doorbell()
         self._book = book
         self._register = register
@@ -50,12 +52,12 @@ class Situation:
     @property
     def wanted(self) -> Published:
         """What the relay should know."""
+        state = self._book.state
+        where = (state.thread_id, state.note)
         if not self._attached:
-            thread_id = self._book.state.thread_id
-            return Published(AgentStatus.ONLINE, ready=False, reason=self._reason, thread_id=thread_id)
+            return Published(AgentStatus.ONLINE, False, self._reason, *where)
         status = AgentStatus.BUSY if self._active else AgentStatus.IDLE
-        reason = None if self._polled else "reading the inbox"
-        return Published(status, ready=self._polled, reason=reason, thread_id=self._book.state.thread_id)
+        return Published(status, self._polled, None if self._polled else "reading the inbox", *where)
 
     def polled(self) -> None:
         """Note that the inbox was read for the first time."""
@@ -110,8 +112,8 @@ class Situation:
     async def _tell(self, session: Session) -> None:
         wanted, relay = self.wanted, session.relay
         has = self._relay_has
-        if has is None or has.thread_id != wanted.thread_id:
-            has = _as_published(await self._register(wanted.status, wanted.thread_id))
+        if has is None or (has.thread_id, has.note) != (wanted.thread_id, wanted.note):
+            has = _as_published(await self._register(wanted.status))
         if has.status != wanted.status:
             has = _as_published(
                 await relay.set_status(session.agent_id, wanted.status, session=session.fields)
@@ -125,4 +127,7 @@ class Situation:
 
 
 def _as_published(agent: Agent) -> Published:
-    return Published(agent.status, agent.ready, agent.ready_reason, agent.meta.get("threadId"))
+    meta = agent.meta
+    return Published(
+        agent.status, agent.ready, agent.ready_reason, meta.get("threadId"), meta.get("threadNote")
+    )

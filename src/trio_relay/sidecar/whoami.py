@@ -9,16 +9,14 @@ import structlog
 from trio_relay.core.approval import Approval, from_permissions, parse_approval, permissions
 from trio_relay.core.identity import agent_id
 from trio_relay.core.model import AgentStatus
-from trio_relay.core.profiles import Profile, Resolved, find_profile, parse_profiles, resolve
+from trio_relay.core.profiles import Resolved, resolve
 from trio_relay.core.prompts import Introduction
 from trio_relay.core.wire import AgentRegistration
-from trio_relay.errors import Invalid, NotFound
 from trio_relay.settings import AgentSettings, SidecarSettings
+from trio_relay.settings.profiles import find_profile
 from trio_relay.sidecar.state_file import State
 
 log = structlog.get_logger(__name__)
-
-PROFILES_FILE = "~/.config/agent-relay/profiles.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,11 @@ class Identity:
     settings: AgentSettings
     meta: dict[str, Any]
 
-    def registration(self, status: AgentStatus, thread_id: str | None) -> AgentRegistration:
-        """Write the body of the registration."""
+    def registration(
+        self, status: AgentStatus, thread_id: str | None, note: str | None = None
+    ) -> AgentRegistration:
+        """Write the body of the registration: `note` says how the agent came to its thread."""
+        where = {"threadId": thread_id, "threadNote": note}
         return AgentRegistration(
             id=self.agent_id,
             name=self.project,
@@ -50,7 +51,7 @@ class Identity:
             capabilities=list(self.resolved.capabilities),
             status=status,
             instance_id=self.instance_id,
-            meta=self.meta | ({"threadId": thread_id} if thread_id is not None else {}),
+            meta=self.meta | {name: value for name, value in where.items() if value is not None},
         )
 
     def introduction(self) -> Introduction:
@@ -79,7 +80,8 @@ def identify(
     """Settle the identity.
 
     The agent id stays with the thread: a thread that was given decides it, a predecessor's thread that is taken up
-    keeps its agent, and a new thread's agent is named after this instance.
+    keeps its agent, and a new thread's agent is named after this instance. Where it follows a person, the agent
+    stays as well, wherever they are in this session.
     """
     project = Path(cwd).name
     resolved = _resolve(settings, sidecar, project)
@@ -91,7 +93,9 @@ def identify(
         approval = from_permissions(sidecar.approval_policy, sidecar.sandbox)
     wished = permissions(approval) if named else None
     wanted = wanted_thread(sidecar, predecessor)
-    succeeds = sidecar.thread_mode in {"resume", "auto"} and wanted == predecessor.thread_id
+    succeeds = sidecar.thread_mode in {"resume", "auto"} and (
+        wanted == predecessor.thread_id or takes_over(sidecar, predecessor)
+    )
     if succeeds and predecessor.agent_id is not None:  # also of one that died before it had a thread
         own_id = predecessor.agent_id
     else:
@@ -121,40 +125,41 @@ def identify(
 
 
 def wanted_thread(sidecar: SidecarSettings, predecessor: State) -> str | None:
-    """Say which thread to take up: the one that was given, else, unless a new one is asked for, the predecessor's."""
+    """Say which thread to take up: the one that was given, else, unless a new one is asked for, the predecessor's.
+
+    Where a predecessor in the same session followed the person away from the one that was given, it is theirs.
+    """
     if sidecar.thread_mode not in {"resume", "auto"}:
         return None
+    if takes_over(sidecar, predecessor):
+        return predecessor.thread_id or sidecar.thread_id
     return sidecar.thread_id or predecessor.thread_id
 
 
+def session_of(sidecar: SidecarSettings) -> str:
+    """Name the session of a person that is followed: the app-server, and the token it was started with."""
+    return f"{sidecar.app_server_url} {sidecar.app_server_token_file or ''}".strip()
+
+
+def takes_over(sidecar: SidecarSettings, predecessor: State) -> bool:
+    """Say whether the predecessor followed the same person in the same session."""
+    return sidecar.follow != "off" and predecessor.session == session_of(sidecar)
+
+
 def _resolve(settings: AgentSettings, sidecar: SidecarSettings, project: str) -> Resolved:
+    """Put the named profile and the environment together. Whatever is wrong with the profile is said."""
+    named = find_profile(settings)
+    for problem in named.problems:
+        log.warning("profile", problem=problem)
     return resolve(
         provider="codex",
         rig=sidecar.rig,
         project=project,
         name=settings.profile,
-        profile=_profile(settings),
+        profile=named.profile,
         label=settings.label,
         tags=settings.tags,
         capabilities=settings.capabilities,
         channels=settings.channels,
         approval=settings.approval,
     )
-
-
-def _profile(settings: AgentSettings) -> Profile | None:
-    """Read the named profile. Whatever is wrong with it is said, and the agent starts with what it has."""
-    if settings.profile is None:
-        return None
-    path = Path(settings.profiles_file or PROFILES_FILE).expanduser()
-    try:
-        return find_profile(
-            parse_profiles(path.read_text(encoding="utf-8"), str(path)), settings.profile, str(path)
-        )
-    except (Invalid, NotFound) as problem:
-        log.warning("profile", problem=problem.detail)
-    except OSError as error:
-        log.warning("profile", problem=f"{path} cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        log.warning("profile", problem=f"{path} is not a text file")
-    return None
