@@ -1,7 +1,7 @@
 """An app-server of our own for a few questions, ended with the block. It works on the user's real configuration."""
 
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,12 @@ _START = 30.0
 
 
 @asynccontextmanager
-async def private_app_server(codex: str, environment: Mapping[str, str]) -> AsyncGenerator[AppServer]:
+async def private_app_server(
+    codex: str, environment: Mapping[str, str], *, overrides: Sequence[str] = ()
+) -> AsyncGenerator[AppServer]:
     """Start an app-server on a free loopback port, in an empty directory, and connect to it.
 
-    Raises `AppServerFailed` when it does not come up.
+    `overrides` are ``-c`` arguments for it. Raises `AppServerFailed` when it does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="trio-relay-") as directory:
         parent = Path(directory)
@@ -35,6 +37,7 @@ async def private_app_server(codex: str, environment: Mapping[str, str]) -> Asyn
                     str(parent),
                     run,
                     port=0,
+                    overrides=overrides,
                     delays=lambda: backoff(0.2, 1.0, lambda: 0.5),
                 )
                 url = None

@@ -61,6 +61,16 @@ def has_alias(text: str) -> bool:
     return _BLOCK.search(text) is not None
 
 
+def command_of(text: str) -> str | None:
+    """The program the alias starts."""
+    found = _BLOCK.search(text)
+    line = (
+        next((each for each in found[0].splitlines() if each.startswith("alias codex=")), "") if found else ""
+    )
+    words = shlex.split("".join(shlex.split(line.removeprefix("alias codex="))))
+    return words[0] if words else None
+
+
 def block(program: Path) -> str:
     """The lines between the marks, and these."""
     command = shlex.join([str(program), "--as-codex", "--"])

@@ -18,10 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trio_relay import __version__
+from trio_relay.codex.arguments import MCP_SERVER
 from trio_relay.codex.setup.config_entries import MARKETPLACE, PLUGIN
 
-#: What our MCP server is called in Codex's configuration.
-MCP_SERVER = "agent_relay"
 #: Variables Codex passes on to the MCP server; it gets no others (Codex 0.169).
 _PASSED_ON = (
     "AGENT_RELAY_URL",
