@@ -65,7 +65,7 @@ SILENT_TYPES = frozenset({"ack", "reaction"})
 
 
 class Delivery(StrEnum):
-    """How a message asks to be put into a live Codex thread (``meta.delivery``)."""
+    """How a message asks to be put into a live Codex thread (``meta.delivery``). docs/delivery.md says what each means.
 
     ``fyi``: into the history, waking nobody. ``digest``: with others of its kind, at most once a window. ``idle``: into
     Codex's own queue. ``steer``: into the running turn. ``interrupt``: the running turn is stopped for it, if its
