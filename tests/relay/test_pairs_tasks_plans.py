@@ -38,7 +38,7 @@ class Anything(dict[str, int]):
 @pytest.mark.parametrize(("name", "sorts"), HOT.items())
 def test_a_hot_statement_reads_no_whole_table(name: str, *, sorts: bool) -> None:
     room = SyncRoom()
-    statement = f"EXPLAIN QUERY PLAN {getattr(queries, name).sql}"
+    statement = f"EXPLAIN QUERY PLAN {queries.sqlite[name].sql}"
     details = [row["detail"] for row in room.connection.execute(statement, Anything())]
     room.close()
     assert details

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from support.check_store import bodies, failing_after, inbox, joining, sending
 from support.relay import inline
 from trio_relay.errors import NotFound, Unavailable
-from trio_relay.store import SqliteStore, open_store
+from trio_relay.store import SqliteStore, open_sqlite
 from trio_relay.store.sqlite import MAX_BATCH, READERS
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Gate:
 @asynccontextmanager
 async def traced(path: Path, **options: Any) -> AsyncIterator[tuple[SqliteStore, list[str]]]:
     """A store with bob in it, and what its writer tells SQLite from here on."""
-    async with open_store(path / "relay.db", run_sync=options.pop("run_sync", inline)) as store:
+    async with open_sqlite(path / "relay.db", run_sync=options.pop("run_sync", inline)) as store:
         await store.write(joining("bob"))
         await wait_all_tasks_blocked()
         statements: list[str] = []
@@ -197,7 +197,7 @@ async def test_a_commit_outlives_the_cancellation_of_everything(
         return function(*args)
 
     with trio.move_on_after(0.5):
-        async with open_store(tmp_path / "relay.db", run_sync=slow) as store, trio.open_nursery() as nursery:
+        async with open_sqlite(tmp_path / "relay.db", run_sync=slow) as store, trio.open_nursery() as nursery:
             nursery.start_soon(store.write, joining("bob"))
             await began.wait()
             for number in range(3):
@@ -205,7 +205,7 @@ async def test_a_commit_outlives_the_cancellation_of_everything(
             await trio.sleep_forever()
     assert trio.current_time() == 2  # the commit that ran, and one more for those who waited
     assert len(heard) == 3
-    async with open_store(tmp_path / "relay.db", run_sync=inline) as store:
+    async with open_sqlite(tmp_path / "relay.db", run_sync=inline) as store:
         assert sorted(await bodies(store)) == ["0", "1", "2"]
 
 
@@ -224,13 +224,13 @@ async def test_what_comes_in_the_moment_of_closing_is_committed_or_refused(
     with trio.fail_after(1):
         for number in range(30):
             now = trio.Event()
-            opened = open_store(tmp_path / "relay.db", run_sync=inline)
+            opened = open_sqlite(tmp_path / "relay.db", run_sync=inline)
             async with trio.open_nursery() as nursery, opened as store:
                 await store.write(joining("bob"))
                 nursery.start_soon(write, store, str(number), now)
                 await wait_all_tasks_blocked()
                 now.set()
-    async with open_store(tmp_path / "relay.db", run_sync=inline) as store:
+    async with open_sqlite(tmp_path / "relay.db", run_sync=inline) as store:
         assert await bodies(store) == committed
 
 

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -18,21 +18,12 @@ from trio_relay.core.wire import AgentRegistration, ClaimRequest, InboxMessage, 
 from trio_relay.errors import Conflict, NotFound, RelayError, Unavailable
 from trio_relay.relay.operations import agents, leases, messages, messages_read, receipts, upkeep
 from trio_relay.relay.operations.tx import Policy, Tx
+from trio_relay.store import Store
 from trio_relay.store.queries import queries
 
 T = TypeVar("T")
 _tokens = itertools.count(1)
 NOW = 1_800_000_000_000
-
-
-class Store(Protocol):
-    """The two verbs of a store; an operation is a synchronous function of a connection."""
-
-    async def write(
-        self, operation: Callable[[Any], T], *, after: Callable[[T], None] | None = None
-    ) -> T: ...
-
-    async def read(self, operation: Callable[[Any], T]) -> T: ...
 
 
 MakeStore = Callable[[str], AbstractAsyncContextManager[Store]]

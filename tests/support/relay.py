@@ -74,11 +74,12 @@ async def open_room(
     *,
     run_sync: Callable[..., Awaitable[Any]] = inline,
     now: Callable[[], int] | None = None,
+    database: str | None = None,
 ) -> AsyncIterator[Room]:
-    """Open a relay on ``directory/relay.db``; opening it again shows what was kept."""
+    """Open a relay on ``directory/relay.db``, or on the `database` of a URL; opened again it shows what was kept."""
     settings = settings or ServerSettings()
     tokens = itertools.count(1)
-    async with open_store(directory / "relay.db", run_sync=run_sync) as store:
+    async with open_store(database or directory / "relay.db", run_sync=run_sync) as store:
         service = RelayService(
             store, settings, now=now or virtual_now(), new_token=lambda: f"token-{next(tokens)}"
         )

@@ -11,7 +11,7 @@ tests in virtual time pass one that calls straight through, because trio's autoj
 import os
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import outcome
 import trio
 
 from trio_relay.errors import Unavailable
+from trio_relay.store.interface import RunSync
 from trio_relay.store.migrations import migrate
 from trio_relay.store.ownership import bad_store, owned
 
@@ -48,10 +49,6 @@ _WEATHER = frozenset(
 )
 
 
-#: Run a blocking function off the event loop: ``trio.to_thread.run_sync`` or a stand-in.
-RunSync = Callable[..., Awaitable[Any]]
-
-
 @dataclass(eq=False)
 class _Job(Generic[T]):
     """One waiting write. `after` runs in the event loop once it is durable, even if the caller has gone."""
@@ -63,10 +60,12 @@ class _Job(Generic[T]):
 
 
 class SqliteStore:
-    """An open SQLite database. Use `open_store`."""
+    """An open SQLite database. Use `open_sqlite`."""
 
     def __init__(self, path: Path, run_sync: RunSync) -> None:
         self.path = path
+        #: What people call it.
+        self.name = str(path)
         self._run_sync = run_sync
         #: Told of every commit: how many operations shared it, and the seconds it took.
         self.on_commit: Callable[[int, float], None] | None = None
@@ -77,7 +76,13 @@ class SqliteStore:
         self._idle_readers: list[sqlite3.Connection] = []
         self._reader_slots = trio.CapacityLimiter(READERS)
 
-    async def write(self, operation: Operation[T], *, after: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        operation: Operation[T],
+        *,
+        after: Callable[[T], None] | None = None,
+        alone: bool = True,  # noqa: ARG002  # with one writer every operation is alone
+    ) -> T:
         """Run `operation` in a transaction; when this returns, what it did is durable.
 
         `after(result)` is called in the event loop right after the commit, before this returns, and also when the
@@ -98,7 +103,12 @@ class SqliteStore:
             raise RuntimeError("a write ended without a result")
         return job.result.unwrap()
 
-    async def read(self, operation: Operation[T]) -> T:
+    async def read(
+        self,
+        operation: Operation[T],
+        *,
+        fresh: bool = False,  # noqa: ARG002  # one snapshot serves those as well who need none
+    ) -> T:
         """Run `operation` on a connection that sees every commit made before this call and cannot write.
 
         Raises:
@@ -218,7 +228,7 @@ def _is_weather(error: sqlite3.Error) -> bool:
 
 
 @asynccontextmanager
-async def open_store(
+async def open_sqlite(
     path: str | os.PathLike[str], *, run_sync: RunSync = trio.to_thread.run_sync
 ) -> AsyncIterator[SqliteStore]:
     """Open (or make, mode 0600) the database at `path` and own it until the block ends.

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from trio_relay.relay.operations.tx import Row, Tx, agent_of, from_json, message_of, to_json
+from trio_relay.relay.operations.tx import Row, Tx, agent_of, fresh, from_json, message_of, to_json
 from trio_relay.store.queries import queries
 
 #: One page of the log: events and (about) bytes, at most. A single event may be larger.
@@ -86,16 +86,25 @@ class _Concerned:
         return frozenset(parties)
 
 
+@fresh
 def state(tx: Tx) -> LogState:
     """Where the log stands."""
     row: Row = queries.event_log(tx.connection)
     return LogState(trimmed_to=row["trimmed_to"], horizon=row["horizon"])
 
 
+@fresh
 def page(tx: Tx, after: int) -> Page:
-    """The next events after an id, a bounded piece of them."""
-    log = state(tx)
-    rows = list(queries.events_after(tx.connection, after=after, horizon=log.horizon, limit=PAGE))
+    """The next events after an id, a bounded piece of them.
+
+    The horizon first, then the events, each as it stands when it is read: what is below the horizon has committed or
+    never will. If the tail of the log went in between, all is read again.
+    """
+    while True:
+        log = state(tx)
+        rows = list(queries.events_after(tx.connection, after=after, horizon=log.horizon, limit=PAGE))
+        if state(tx).trimmed_to == log.trimmed_to:
+            break
     concerned = _Concerned(tx)
     events: list[Event] = []
     size = 0

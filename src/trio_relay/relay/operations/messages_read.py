@@ -8,8 +8,8 @@ from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Cursor, InboxMessage, Message
 from trio_relay.errors import FieldError, Invalid, NotFound
-from trio_relay.relay.operations.tx import Row, Tx, message_fields, message_of
-from trio_relay.store.queries import queries
+from trio_relay.relay.operations.tx import Row, Tx, fresh, message_fields, message_of
+from trio_relay.store.queries import queries, select
 
 
 def message_row(tx: Tx, message_id: int) -> Row:
@@ -52,14 +52,14 @@ def thread(tx: Tx, message_id: int) -> list[Message]:
     return [message_of(each) for each in queries.thread_messages(tx.connection, thread_id=row["thread_id"])]
 
 
+@fresh
 def cursor(tx: Tx) -> Cursor:
-    """Where the room stands: the newest message id and arrival number."""
-    return Cursor(
-        latest_id=queries.latest_message_id(tx.connection)[0],
-        latest_seq=queries.latest_inbox_seq(tx.connection)[0],
-    )
+    """Where the room stands: the newest message id and arrival number. Nothing that commits later has lower ones."""
+    row: Row = queries.latest_numbers(tx.connection)
+    return Cursor(latest_id=row["message_id"], latest_seq=row["inbox_seq"])
 
 
+@fresh
 def inbox(
     tx: Tx,
     agent_id: str,
@@ -129,16 +129,11 @@ def search(tx: Tx, words: str, *, limit: int, before: int | None) -> list[Messag
         Invalid: there is no word to look for.
 
     """
-    # Quoted, a word is a word to FTS5 and never an operator; the last may be the beginning of one.
-    quoted = [f'"{word}"' for word in words.replace('"', " ").replace("\0", " ").split()]
-    if not quoted:
+    if not words.replace('"', " ").replace("\0", " ").split():
         raise Invalid(
             "there is nothing to search for", fields=(FieldError("q", "expected at least one word"),)
         )
-    quoted[-1] += "*"
-    rows = queries.search_messages(
-        tx.connection, words=" ".join(quoted), before=before or NEWEST, limit=limit
-    )
+    rows = queries.search_messages(tx.connection, words=words, before=before or NEWEST, limit=limit)
     return [message_of(row) for row in rows]
 
 
@@ -167,7 +162,7 @@ def browse(
         "thread_id = :thread_id": ("thread_id", thread_id),
         "id < :before": ("before", before),
     }
-    conditions = [condition for condition, (_, value) in given.items() if value is not None] or ["1"]
+    conditions = [condition for condition, (_, value) in given.items() if value is not None] or ["TRUE"]
     parameters = {name: value for name, value in given.values() if value is not None}
     # The conditions are the literals above; every value is a bound parameter.
     statement = (

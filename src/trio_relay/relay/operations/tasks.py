@@ -20,7 +20,7 @@ from trio_relay.errors import Conflict, FieldError, Invalid
 from trio_relay.relay.operations import callbacks, leases
 from trio_relay.relay.operations.task_state import change, task_fields, task_of, task_row, with_answer
 from trio_relay.relay.operations.tx import Row, Tx, agent_row, check_session, dump, from_json
-from trio_relay.store.queries import queries
+from trio_relay.store.queries import queries, select
 
 #: Metadata, progress and results are bounded: bytes of JSON.
 MAX_JSON = 65_536
@@ -103,7 +103,7 @@ def list_tasks(
         "t.target = :target": ("target", target),
         "t.id < :before": ("before", before),
     }
-    conditions = [condition for condition, (_, value) in given.items() if value is not None] or ["1"]
+    conditions = [condition for condition, (_, value) in given.items() if value is not None] or ["TRUE"]
     parameters = {name: value for name, value in given.values() if value is not None}
     # The conditions are the literals above; every value is a bound parameter.
     statement = (
@@ -111,8 +111,7 @@ def list_tasks(
         "LEFT JOIN messages AS m ON m.id = t.message_id LEFT JOIN leases AS l ON l.key = m.lease_key "
         f"WHERE {' AND '.join(conditions)} ORDER BY t.id DESC LIMIT :limit"
     )
-    rows: list[Row] = tx.connection.execute(statement, {**parameters, "limit": limit}).fetchall()
-    return [task_of(row) for row in rows]
+    return [task_of(row) for row in select(tx.connection, statement, **parameters, limit=limit)]
 
 
 def events(tx: Tx, task_id: int, *, after: int = 0, limit: int = 1000) -> list[TaskEvent]:

@@ -1,10 +1,9 @@
 """The transaction an operation runs in, and the few things every operation does with it."""
 
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,15 +13,46 @@ from trio_relay.core.loops import Limits
 from trio_relay.core.model import RESTORED, AgentStatus
 from trio_relay.core.wire import Agent, Message, SessionFields
 from trio_relay.errors import NotFound, StaleInstance
+from trio_relay.store import locks
+from trio_relay.store.locks import Kind
 from trio_relay.store.queries import queries
 
 Row = Mapping[str, Any]
+F = TypeVar("F", bound=Callable[..., Any])
 to_json = msgspec.json.Encoder().encode
 from_json = msgspec.json.decode
 
 
 #: The doorbell of whoever follows the event log; no agent id is empty.
 EVENTS = ""
+
+
+def concurrent(operation: F) -> F:
+    """Mark an operation that was thought through for running beside others of its kind, where the store allows it.
+
+    It locks what it decides upon and what it changes (`Tx.lock`, in the order of `Kind`), and asks to be alone
+    (`Tx.alone`) in every case for which that is not enough. All others are alone from the start, so that whatever
+    only they change stands still while one of these runs: who is in the room and whether they are offline, pairs,
+    what was withdrawn, parked or deleted.
+    """
+    operation.concurrent = True  # type: ignore[attr-defined]
+    return operation
+
+
+def is_concurrent(operation: Callable[..., Any]) -> bool:
+    """Whether an operation was marked so."""
+    return getattr(operation, "concurrent", False)
+
+
+def fresh(operation: F) -> F:
+    """Mark an operation that reads with one statement, or needs each of its statements to see the newest commits."""
+    operation.fresh = True  # type: ignore[attr-defined]
+    return operation
+
+
+def is_fresh(operation: Callable[..., Any]) -> bool:
+    """Whether an operation was marked so."""
+    return getattr(operation, "fresh", False)
 
 
 def dump(value: Any) -> str:
@@ -44,7 +74,7 @@ class Policy:
 class Tx:
     """One transaction: the connection, the instant it happens at (Unix ms) and whom to wake after the commit."""
 
-    connection: sqlite3.Connection
+    connection: Any
     now: int
     new_token: Callable[[], str]
     policy: Policy
@@ -52,6 +82,18 @@ class Tx:
     wake: set[str] = field(default_factory=set)
     #: What the commit adds to the metrics: how often (family, label) happened.
     tally: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def alone(self) -> None:
+        """From here on nothing else must be written meanwhile; if something is, everything begins again without it."""
+        locks.alone(self.connection)
+
+    def lock(self, kind: Kind, *names: str | int) -> None:
+        """Keep others from one thing of this kind, to the end of the transaction."""
+        locks.lock(self.connection, kind, [names])
+
+    def lock_inboxes(self, agent_ids: Iterable[str]) -> None:
+        """Keep others from these inboxes, so that what arrives in one becomes visible in the order of its numbers."""
+        locks.lock(self.connection, Kind.INBOX, [(agent_id,) for agent_id in agent_ids])
 
     def event(self, kind: str, **data: Any) -> None:
         """Write one line of the event log; it commits with the change it tells. Ids only, never bodies."""
@@ -88,10 +130,16 @@ def check_session(row: Row, session: SessionFields) -> bool:
 
     Raises:
         StaleInstance: it comes from an instance that has been replaced.
+        NotFound: the room was restored from a backup and knows of no instance (code ``unknown_agent``).
 
     """
     if session.instance_id is None and session.epoch is None:
         return False
+    if row["instance_id"] == RESTORED:
+        raise NotFound(
+            f"the relay was restored from a backup: agent {row['id']!r} has to register again",
+            code="unknown_agent",
+        )
     if session.instance_id not in (None, row["instance_id"]) or session.epoch not in (None, row["epoch"]):
         raise StaleInstance(
             f"agent {row['id']!r} is now instance {row['instance_id']!r}, epoch {row['epoch']}: "
@@ -130,16 +178,10 @@ def message_fields(row: Row) -> dict[str, Any]:
         "id": row["id"],
         "sender": row["sender"],
         "to": row["target"],
-        NotFound: the room was restored from a backup and knows of no instance (code ``unknown_agent``).
         "channel": row["channel"],
         "subject": row["subject"],
         "body": row["body"],
         "reply_to": row["reply_to"],
-    if row["instance_id"] == RESTORED:
-        raise NotFound(
-            f"the relay was restored from a backup: agent {row['id']!r} has to register again",
-            code="unknown_agent",
-        )
         "thread_id": row["thread_id"],
         "claimable": bool(row["claimable"]),
         "claimed_by": row["claimed_by"],

@@ -6,7 +6,7 @@ from trio_relay import __version__
 from trio_relay.core.access import Scope
 from trio_relay.core.wire import Health, Stats
 from trio_relay.errors import RelayError
-from trio_relay.relay.operations import messages_read
+from trio_relay.relay.operations import event_log
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.api import api
 from trio_relay.relay.web.problems import problem
@@ -41,7 +41,7 @@ def system_blueprint(service: RelayService) -> Blueprint:
         if service.hub.closed:
             return problem(503, "the relay is shutting down", "shutting_down")
         try:
-            await service.read(messages_read.cursor)
+            await service.read(event_log.state)
         except RelayError as error:
             return problem(503, error.detail, error.code)
         return Health(status="ready", version=__version__)

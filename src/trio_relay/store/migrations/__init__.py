@@ -1,11 +1,13 @@
 """Ordered schema changes: ``NNNN_name.sql``, each applied once, in its own transaction.
 
-The number of the newest applied one stands in the database file itself (``PRAGMA user_version``). A database written
-by a newer trio-relay is refused rather than guessed at.
+Those beside this file are SQLite's; the number of the newest applied one stands in the database file itself (``PRAGMA
+user_version``). Those in ``postgres/`` are PostgreSQL's, the number in the table ``schema_version``; the first of them
+makes what SQLite's first five have made. A database written by a newer trio-relay is refused rather than guessed at.
 """
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +24,32 @@ class Migration:
     sql: str
 
 
-def all_migrations() -> list[Migration]:
-    """Every migration this version knows, in order."""
+def all_migrations(engine: str = "sqlite") -> list[Migration]:
+    """Every migration this version knows for an engine (``sqlite``, ``postgres``), in order."""
+    here = Path(__file__).parent
     found = []
-    for path in sorted(Path(__file__).parent.glob("*.sql")):
+    for path in sorted((here if engine == "sqlite" else here / engine).glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
         if match is None:
             raise RuntimeError(f"{path.name} is not named NNNN_name.sql")
         found.append(Migration(int(match[1]), path.read_text(encoding="utf-8")))
     return found
+
+
+def missing_from(present: int, migrations: Sequence[Migration]) -> list[Migration]:
+    """Those that a database with the schema `present` (0: none) lacks.
+
+    Raises:
+        RelayError: it was written by a newer version (code ``store_too_new``).
+
+    """
+    newest = max(migration.number for migration in migrations)
+    if present > newest:
+        raise RelayError(
+            f"this database has schema {present}, this trio-relay knows up to {newest}: upgrade trio-relay",
+            code="store_too_new",
+        )
+    return [migration for migration in migrations if migration.number > present]
 
 
 def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None = None) -> int:
@@ -40,15 +59,8 @@ def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None =
         RelayError: the file was written by a newer version (code ``store_too_new``).
 
     """
-    migrations = all_migrations() if migrations is None else migrations
     (present,) = connection.execute("PRAGMA user_version").fetchone()
-    newest = max(migration.number for migration in migrations)
-    if present > newest:
-        raise RelayError(
-            f"this database has schema {present}, this trio-relay knows up to {newest}: upgrade trio-relay",
-            code="store_too_new",
-        )
-    missing = [migration for migration in migrations if migration.number > present]
+    missing = missing_from(present, all_migrations() if migrations is None else migrations)
     for migration in missing:
         # executescript() commits by itself, so the script brings its own transaction; a crash leaves the old schema.
         try:

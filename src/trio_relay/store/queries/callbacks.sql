@@ -2,7 +2,7 @@
 -- Into the outbox, with the change it tells; due at once unless an older one of the same task still waits.
 INSERT INTO callbacks (delivery, task_id, source, event, body, created_at, due_at)
 SELECT :delivery, :task_id, :source, :event, :body, :now,
-       iif(EXISTS (SELECT 1 FROM callbacks WHERE task_id = :task_id AND state = 'waiting'), NULL, :now);
+       CASE WHEN EXISTS (SELECT 1 FROM callbacks WHERE task_id = :task_id AND state = 'waiting') THEN NULL ELSE :now END;
 
 -- name: next_callback(source)^
 -- The callback of a source that is due first.

@@ -2,11 +2,6 @@
 -- One line of the event log, in the transaction of the change it tells.
 INSERT INTO events (type, at, data) VALUES (:type, :now, :data);
 
--- name: event_log()^
--- Where the log stands: gone up to trimmed_to, complete up to horizon. No event at or below the horizon can still
--- commit: here there is one writer, so ids commit in order and the horizon is the highest id ever given.
-SELECT trimmed_to, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS horizon FROM event_log;
-
 -- name: events_after(after, horizon, limit)
 -- The log, from one id on, as far as it is complete.
 SELECT id, type, at, data FROM events WHERE id > :after AND id <= :horizon ORDER BY id LIMIT :limit;

@@ -44,7 +44,7 @@ SELECT coalesce(max(hop), 0) FROM messages WHERE thread_id = :thread_id;
 
 -- name: recent_in_thread(thread_id, since, limit)^
 -- How many of the newest messages of a thread are younger than a time.
-SELECT count(*) FROM (SELECT created_at FROM messages WHERE thread_id = :thread_id ORDER BY id DESC LIMIT :limit)
+SELECT count(*) FROM (SELECT created_at FROM messages WHERE thread_id = :thread_id ORDER BY id DESC LIMIT :limit) AS newest
 WHERE created_at > :since;
 
 -- name: participants(thread_id)
@@ -67,12 +67,6 @@ DELETE FROM held_messages WHERE message_id = :message_id;
 -- Whether a message waits in a parked thread.
 SELECT 1 FROM held_messages WHERE message_id = :message_id;
 
--- name: search_messages(words, before, limit)
--- Full text, newest first.
-SELECT m.* FROM messages_text AS t JOIN messages_with_claim AS m ON m.id = t.rowid
-WHERE messages_text MATCH :words AND t.rowid < :before
-ORDER BY t.rowid DESC LIMIT :limit;
-
 -- name: dead_messages(before, limit)
 -- Dead letters, newest first.
 SELECT m.* FROM messages_with_claim AS m
@@ -80,7 +74,3 @@ WHERE m.id < :before AND (
     EXISTS (SELECT 1 FROM inbox AS i WHERE i.message_id = m.id AND i.state = 'dead')
     OR EXISTS (SELECT 1 FROM leases AS l WHERE l.key = m.lease_key AND l.state = 'dead'))
 ORDER BY m.id DESC LIMIT :limit;
-
--- name: events_about(message_id)
--- The log lines about one message.
-SELECT id, type, at, data FROM events WHERE json_extract(data, '$.messageId') = :message_id ORDER BY id LIMIT 200;

@@ -21,14 +21,6 @@ SELECT * FROM messages_with_claim WHERE id = :id;
 -- The message a lease guards.
 SELECT id, sender, target FROM messages WHERE lease_key = :lease_key;
 
--- name: latest_message_id()^
--- The highest id ever given to a message.
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0);
-
--- name: latest_inbox_seq()^
--- The highest arrival number ever given.
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'inbox'), 0);
-
 -- name: thread_messages(thread_id)
 -- A whole reply chain, oldest first.
 SELECT * FROM messages_with_claim WHERE thread_id = :thread_id ORDER BY id;

@@ -47,15 +47,6 @@ UNION
 SELECT * FROM pairs WHERE invitee = :agent_id AND id < :before
 ORDER BY id DESC LIMIT :limit;
 
--- name: agents_of_provider(provider)
--- Who is not offline and runs under a provider's program: its rig or client is that word, or that word and a dash.
-SELECT * FROM agents
-WHERE status IN ('online', 'idle', 'busy')
-  AND (lower(rig) = :provider OR substr(lower(rig), 1, length(:provider) + 1) = :provider || '-'
-       OR lower(json_extract(meta, '$.client')) = :provider
-       OR substr(lower(json_extract(meta, '$.client')), 1, length(:provider) + 1) = :provider || '-')
-ORDER BY id;
-
 -- name: forget_pairs(before)!
 -- Pairs that were over before a time.
 DELETE FROM pairs WHERE ended_at < :before;
