@@ -36,7 +36,7 @@ class Ear:
 @asynccontextmanager
 async def listening(url: str, name: str) -> AsyncIterator[Ear]:
     ears: list[Ear] = []
-    async with open_link(url, name, lambda payload: ears[0].hear(payload)) as link:
+    async with open_link(url, name, lambda payload: ears[0].hear(payload)) as link:  # noqa: PLW0108  # not yet there
         ears.append(Ear(link))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.listen)

@@ -69,7 +69,7 @@ class PostgresServer(PostgresDatabases):
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         super().__init__(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
         self._directory = directory
         self._data = directory / "data"
@@ -202,7 +202,7 @@ def _children_of(pid: int) -> list[int]:
     return []
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below those the system gives to clients: one of them must not take it while the server is down."""
     while True:
         port = random.randrange(20_000, 32_000)

@@ -35,7 +35,14 @@ def log_to_file(file: TextIO, *, only_warnings: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.WARNING if only_warnings else logging.INFO
         ),
-        processors=[structlog.stdlib.add_log_level, timestamps, _harmless, *traceback, renderer],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            timestamps,
+            _harmless,
+            *traceback,
+            renderer,
+        ],
         logger_factory=structlog.PrintLoggerFactory(file),
     )
 

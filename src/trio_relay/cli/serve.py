@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import trio
 from trio_relay import __version__
 from trio_relay.cli.environment import server_settings
 from trio_relay.cli.logs import log_to_stderr
-from trio_relay.relay.serve import database_path
+from trio_relay.relay.serve import database_name
 from trio_relay.relay.serve import serve as run_relay
 from trio_relay.settings import AgentSettings, ServerSettings
 
@@ -31,16 +32,35 @@ from trio_relay.settings import AgentSettings, ServerSettings
     help="SQLite file; default: DB_PATH, else relay.db in the user's data directory.",
 )
 @click.option(
+    "--database",
+    "database_url",
+    metavar="URL",
+    help="PostgreSQL, postgresql://USER@HOST/NAME, for one or several relays; default: DATABASE_URL.",
+)
+@click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     help="File holding the token every call must carry; default: AGENT_RELAY_TOKEN.",
 )
-def serve(*, host: str | None, port: int | None, db_path: str | None, token_file: Path | None) -> None:
+def serve(
+    *,
+    host: str | None,
+    port: int | None,
+    db_path: str | None,
+    database_url: str | None,
+    token_file: Path | None,
+) -> None:
     """Run the relay.
 
     It stops on Ctrl-C or SIGTERM; what it has accepted is safe at every moment.
     """
-    settings = server_settings(token_file=token_file, host=host, port=port, db_path=db_path)
+    if db_path is not None and database_url is not None:
+        raise click.UsageError("--db and --database name two databases: give one")
+    settings = server_settings(
+        token_file=token_file, host=host, port=port, db_path=db_path, database_url=database_url
+    )
+    if db_path is not None:  # said here, so it wins over DATABASE_URL
+        settings = replace(settings, database_url=None)
     log_to_stderr()
     trio.run(_serve, settings)
 
@@ -59,7 +79,7 @@ def greeting(url: str, settings: ServerSettings) -> str:
 trio-relay {__version__} is up. Ctrl-C stops it.
 
   page      {url}
-  database  {database_path(settings)}
+  database  {database_name(settings)}
   token     {"needed by every call" if settings.token else "none needed"}
 
 Next, in another terminal:

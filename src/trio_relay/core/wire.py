@@ -244,7 +244,7 @@ class Cursor(Wire, kw_only=True):
 
 
 class Stats(Wire, kw_only=True):
-    """Answer of ``GET /stats``. `uptimeMs` counts from the start of this relay process."""
+    """Answer of ``GET /stats``. `uptimeMs` counts from the start of this relay process, which is `node`."""
 
     version: str
     uptime_ms: int
@@ -252,6 +252,9 @@ class Stats(Wire, kw_only=True):
     messages: int
     deliveries: dict[str, int]
     parked: int
+    #: ``sqlite`` or ``postgresql``.
+    store: str = ""
+    node: str = ""
 
 
 class Health(Wire, kw_only=True):

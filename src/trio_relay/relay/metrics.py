@@ -85,6 +85,14 @@ class RelayMetrics:
         self._log = Gauge("trio_relay_event_log_size", "Events the log holds, about.", registry=registry)
         self._polls = Gauge("trio_relay_open_polls", "Inbox polls that wait now.", registry=registry)
         self._streams = Gauge("trio_relay_event_streams", "Open event streams.", registry=registry)
+        self._linked = Gauge(
+            "trio_relay_linked",
+            "1: this node hears at once of what happens on others; always 1 without others.",
+            registry=registry,
+        )
+        self._leading = Gauge(
+            "trio_relay_leading", "1: this node keeps house and sends the callbacks.", registry=registry
+        )
         self._ended = Counter(
             "trio_relay_event_streams_ended",
             "Event streams that ended, by why.",
@@ -120,7 +128,7 @@ class RelayMetrics:
         """An event stream has ended."""
         self._ended.labels(reason).inc()
 
-    def render(self, depths: Depths, *, polls: int, streams: int) -> bytes:
+    def render(self, depths: Depths, *, polls: int, streams: int, linked: bool, leading: bool) -> bytes:
         """Everything, in the text format: the counters, and these gauges of the moment."""
         self._agents.clear()
         for status, count in depths.agents.items():
@@ -130,4 +138,6 @@ class RelayMetrics:
         self._log.set(depths.events)
         self._polls.set(polls)
         self._streams.set(streams)
+        self._linked.set(linked)
+        self._leading.set(leading)
         return generate_latest(self._registry)

@@ -27,7 +27,7 @@ import trio
 from trio_relay.core.timing import backoff
 from trio_relay.errors import Unavailable
 from trio_relay.relay.hub import Hub
-from trio_relay.store.link import Sight
+from trio_relay.store.link import Sight, open_link
 from trio_relay.supervise import Doorbell, keep_connected
 
 log = structlog.get_logger("trio_relay.nodes")
@@ -84,6 +84,15 @@ class Node:
         self._elected = trio.Event()
         self._term = trio.CancelScope()
         self._skewed = False
+        #: Set once the first link is up.
+        self.joined = trio.Event()
+
+    @classmethod
+    def on(
+        cls, url: str, name: str, hub: Hub, *, now: Callable[[], int], chance: Callable[[], float]
+    ) -> "Node":
+        """A node of the PostgreSQL behind `url`."""
+        return cls(name, hub, partial(open_link, url, name), now=now, chance=chance)
 
     def tell(self, ids: Iterable[str]) -> None:
         """Have the other nodes ring these bells, soon."""
@@ -110,10 +119,10 @@ class Node:
             await self._elected.wait()
             if not self.leading:
                 continue  # it was over before we woke
-            log.info("leading", node=self.name)
+            log.info("leading")
             with trio.CancelScope() as self._term:
                 await duties()
-            log.info("leading no more", node=self.name)
+            log.info("leading no more")
 
     async def _hold(self, link: Link) -> None:
         try:
@@ -122,7 +131,8 @@ class Node:
                 nursery.start_soon(self._keep_telling, link)
                 await link.tell([_payload(self.name, ())])
                 self.linked = True
-                log.info("linked", node=self.name)
+                self.joined.set()
+                log.info("linked")
                 # What was told while we were not there; it is in the store.
                 self._hub.ring_all()
                 while True:
@@ -136,14 +146,14 @@ class Node:
     def _take_in(self, known: set[str], sight: Sight) -> None:
         self._known = set(sight.present)
         if gone := known - self._known:
-            log.info("nodes gone", node=self.name, gone=sorted(gone))
+            log.info("nodes gone", gone=sorted(gone))
             self._hub.ring_all()
         if sight.leading and not self.leading:
             self.leading = True
             self._elected.set()
         skewed = abs(sight.clock - self._now()) > SKEW
         if skewed and not self._skewed:
-            log.warning("clock differs from the database's", node=self.name, ms=self._now() - sight.clock)
+            log.warning("clock differs from the database's", ms=self._now() - sight.clock)
         self._skewed = skewed
 
     def _step_down(self) -> None:
@@ -180,7 +190,7 @@ class Node:
             self._hub.ring(ids)
 
     def _lost(self, error: Exception) -> None:
-        log.warning("link lost", node=self.name, reason=str(error))
+        log.warning("link lost", reason=str(error))
 
 
 def pack(name: str, ids: Iterable[str]) -> list[str]:

@@ -4,12 +4,17 @@ The background tasks live here and not in the application's own nursery: a bug i
 traceback instead of being logged while the relay goes on without it.
 """
 
+import platform
+import re
 import secrets
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
+from urllib.parse import quote
 
 import platformdirs
 import structlog
@@ -20,12 +25,18 @@ from trio_relay.errors import Refused
 from trio_relay.relay import housekeeping
 from trio_relay.relay.app import create_app
 from trio_relay.relay.callbacks import call_back
-from trio_relay.relay.service import RelayService
+from trio_relay.relay.hub import Hub
+from trio_relay.relay.service import Alone, RelayService
 from trio_relay.relay.serving import ServingConfig, serve_app, tune_gc
 from trio_relay.relay.web.access import is_loopback
 from trio_relay.settings import ServerSettings
 from trio_relay.store import open_store
+from trio_relay.store.interface import APPLICATION
 
+#: On PostgreSQL, who follows the events looks for new ones so many seconds after the last ring.
+LOOK_EVERY = 1.0
+#: Seconds a node that starts waits for its link to the others, before it serves all the same.
+LINK_PATIENCE = 5.0
 log = structlog.get_logger("trio_relay.serve")
 
 
@@ -39,6 +50,34 @@ def database_path(settings: ServerSettings) -> Path:
     if settings.db_path is not None:
         return Path(settings.db_path).expanduser()
     return Path(platformdirs.user_data_dir("trio-relay", appauthor=False)) / "relay.db"
+
+
+def database(settings: ServerSettings, node: str) -> Path | str:
+    """What to open as the store: a file, or the URL of a PostgreSQL, whose sessions are to bear the node's name."""
+    if settings.database_url is None:
+        return database_path(settings)
+    more = "&" if "?" in settings.database_url else "?"
+    return f"{settings.database_url}{more}application_name={quote(APPLICATION + node)}"  # the last one counts
+
+
+def database_name(settings: ServerSettings) -> str:
+    """Say which database that is, without a password.
+
+    Raises:
+        RelayError: the URL cannot be understood (code ``bad_database_url``).
+
+    """
+    if settings.database_url is None:
+        return str(database_path(settings))
+    from trio_relay.store.postgres import name_of  # noqa: PLC0415  # needs the extra
+
+    return name_of(settings.database_url)
+
+
+def node_name() -> str:
+    """Name this process, unlike any other: its machine and a few random digits."""
+    machine = re.sub("[^a-zA-Z0-9-]", "", platform.node().partition(".")[0])[:40]
+    return f"{machine or 'node'}-{secrets.token_hex(4)}"
 
 
 def check_bind(settings: ServerSettings) -> None:
@@ -100,31 +139,67 @@ async def serve_until(
     """Serve until `stop` is set: what `serve` does, for callers with signals of their own."""
     check_bind(settings)
     check_integrations(settings)
-    async with open_store(database_path(settings)) as store:
-        service = RelayService(store, settings, now=unix_ms, new_token=partial(secrets.token_urlsafe, 18))
+    node = node_name()
+    structlog.contextvars.bind_contextvars(node=node)
+    async with open_room(settings, node) as service:
         app = create_app(service, settings)
-        await service.keep_house()
         tune_gc()
-        async with trio.open_nursery() as upkeep:
-            upkeep.start_soon(housekeeping.keep_house, service)
-            upkeep.start_soon(housekeeping.expire, service)
-            upkeep.start_soon(service.events.follow)
-            upkeep.start_soon(call_back, service)
-            async with trio.open_nursery() as server:
-                urls: Sequence[str] = await server.start(
-                    partial(
-                        serve_app,
-                        app,
-                        ServingConfig(host=settings.host, port=settings.port),
-                        stop=stop,
-                        on_stop=service.hub.close,
-                    )
+        async with trio.open_nursery() as server:
+            urls: Sequence[str] = await server.start(
+                partial(
+                    serve_app,
+                    app,
+                    ServingConfig(host=settings.host, port=settings.port),
+                    stop=stop,
+                    on_stop=service.hub.close,
                 )
-                log.info("serving", urls=list(urls), database=str(store.path))
-                task_status.started(urls)
-            # The server has drained: nobody is left to keep house for.
-            upkeep.cancel_scope.cancel()
+            )
+            log.info("serving", urls=list(urls), database=service.store.name)
+            task_status.started(urls)
     log.info("stopped")
+
+
+@asynccontextmanager
+async def open_room(settings: ServerSettings, node: str) -> AsyncIterator[RelayService]:
+    """Open the service on its store, with the tasks that keep it, until the block ends: then nobody is left to serve."""
+    new_token = partial(secrets.token_urlsafe, 18)
+    async with (
+        open_store(database(settings, node), connections=settings.database_connections) as store,
+        trio.open_nursery() as upkeep,
+    ):
+        if settings.database_url is None:
+            service = RelayService(store, settings, now=unix_ms, new_token=new_token, peers=Alone(node))
+            await service.keep_house()
+            upkeep.start_soon(see_to, service)
+        else:
+            from trio_relay.relay.nodes import Node  # noqa: PLC0415  # needs the extra
+
+            hub = Hub()
+            peers = Node.on(settings.database_url, node, hub, now=unix_ms, chance=SystemRandom().random)
+            service = RelayService(
+                store, settings, now=unix_ms, new_token=new_token, peers=peers, hub=hub, look_every=LOOK_EVERY
+            )
+            upkeep.start_soon(peers.keep_linked)
+            upkeep.start_soon(peers.lead, partial(take_over, service))
+            with trio.move_on_after(LINK_PATIENCE):
+                await peers.joined.wait()
+        upkeep.start_soon(service.events.follow)
+        yield service
+        upkeep.cancel_scope.cancel()
+
+
+async def see_to(service: RelayService) -> None:
+    """Task: what exactly one process does for a store, for ever."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(housekeeping.keep_house, service)
+        nursery.start_soon(housekeeping.expire, service)
+        nursery.start_soon(call_back, service)
+
+
+async def take_over(service: RelayService) -> None:
+    """Task: what another node has done until now, or nobody, for ever."""
+    service.begin_to_keep_house()
+    await see_to(service)
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:

@@ -23,9 +23,9 @@ from trio_relay.relay.events import EventFeed
 from trio_relay.relay.hub import Hub
 from trio_relay.relay.metrics import RelayMetrics
 from trio_relay.relay.operations import event_log, measure, messages_read, pairs, tasks, tokens, upkeep
-from trio_relay.relay.operations.tx import Policy, Tx
+from trio_relay.relay.operations.tx import Policy, Tx, is_concurrent, is_fresh
 from trio_relay.settings import ServerSettings
-from trio_relay.store import SqliteStore
+from trio_relay.store import Store
 
 #: So many ms without a round of `expire`, which comes every second, and the relay was not awake.
 PAUSE = 30_000
@@ -34,21 +34,55 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Peers(Protocol):
+    """The processes that serve one store, as one of them sees it."""
+
+    #: This process.
+    name: str
+    #: Whether what happens elsewhere is heard of at once.
+    linked: bool
+    #: Whether this process is the one that keeps house.
+    leading: bool
+
+    def tell(self, ids: Iterable[str]) -> None:
+        """Have the others ring these bells, soon."""
+
+
+class Alone:
+    """Nobody else serves this store."""
+
+    linked = True
+    leading = True
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def tell(self, ids: Iterable[str]) -> None:
+        """There is nobody to tell."""
+
+
 class RelayService:
-    """What the relay can do. `now` answers Unix milliseconds, `new_token` an unguessable string."""
+    """What the relay can do. `now` answers Unix milliseconds, `new_token` an unguessable string.
+
+    `peers` are the other processes that serve the same store; who follows the events then looks for new ones after
+    `look_every` seconds although no bell rang.
+    """
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         settings: ServerSettings,
         *,
         now: Callable[[], int],
         new_token: Callable[[], str],
         hub: Hub | None = None,
+        peers: Peers | None = None,
+        look_every: float = math.inf,
     ) -> None:
         self.store = store
         self.settings = settings
         self.hub = hub or Hub()
+        self.peers = peers or Alone()
         self._now = now
         self._new_token = new_token
         self._started_at = now()
@@ -61,6 +95,7 @@ class RelayService:
             read_state=lambda: self.read(event_log.state),
             read_page=lambda after: self.read(event_log.page, after),
             on_end=self.metrics.stream_ended,
+            look_every=look_every,
         )
         store.on_commit = self.metrics.committed
         self._policy = Policy(
@@ -88,14 +123,17 @@ class RelayService:
             tx = self._tx(connection, principal)
             return operation(tx, *args, **kwargs), tx
 
-        result, _ = await self.store.write(run, after=lambda done: self._committed(done[1]))
+        result, _ = await self.store.write(
+            run, after=lambda done: self._committed(done[1]), alone=not is_concurrent(operation)
+        )
         return result
 
     async def read(self, operation: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one of ``operations/`` that changes nothing."""
         principal = caller.get()
         return await self.store.read(
-            lambda connection: operation(self._tx(connection, principal), *args, **kwargs)
+            lambda connection: operation(self._tx(connection, principal), *args, **kwargs),
+            fresh=is_fresh(operation),
         )
 
     async def authenticate(self, secret: str | None) -> Principal:
@@ -122,6 +160,7 @@ class RelayService:
         state: Rung | None = None,
         limit: int = 100,
         wait: float = 0.0,
+        watch: Sequence[int] = (),
     ) -> list[InboxMessage]:
         """What stands in an inbox; with `wait`, answer the moment something does, or after so many seconds.
 
@@ -164,14 +203,26 @@ class RelayService:
             agents=by_status,
             messages=total,
             deliveries=by_rung,
-        watch: Sequence[int] = (),
             parked=parked,
+            store="sqlite" if self.settings.database_url is None else "postgresql",
+            node=self.peers.name,
         )
 
     async def measure(self) -> bytes:
         """The metrics, in Prometheus' text format."""
         depths = await self.read(measure.depths)
-        return self.metrics.render(depths, polls=self.hub.waiting_for_messages, streams=self.events.streams)
+        return self.metrics.render(
+            depths,
+            polls=self.hub.waiting_for_messages,
+            streams=self.events.streams,
+            linked=self.peers.linked,
+            leading=self.peers.leading,
+        )
+
+    def begin_to_keep_house(self) -> None:
+        """Another node has done so until now, or nobody: silence counts afresh."""
+        self._awake_since = self._now()
+        self._last_expiry = None
 
     async def keep_house(self) -> None:
         """One round of housekeeping, in small transactions."""
@@ -198,20 +249,21 @@ class RelayService:
     async def expire(self) -> None:
         """End what has run out: leases, so that dead work is claimable again soon, messages and invitations."""
         self._notice_a_pause()
-        self._last_expiry = self._now()
         while await self.write(upkeep.expire_leases) == upkeep.BATCH:
             pass
+        self._last_expiry = self._now()
         while await self.write(upkeep.expire_messages) == upkeep.BATCH:
             pass
         await self.write(pairs.expire_invites)
 
     def _notice_a_pause(self) -> None:
-        # A machine that slept was not there to hear its agents, who slept as well: silence counts afresh.
+        # A machine that slept, or a store that was away, was not there to hear the agents: silence counts afresh.
         if self._last_expiry is not None and self._now() - self._last_expiry > PAUSE:
             self._awake_since = self._now()
 
     def _committed(self, tx: Tx) -> None:
         self.hub.ring(tx.wake)
+        self.peers.tell(tx.wake)
         self.metrics.add(tx.tally)
 
     def _tx(self, connection: Any, principal: Principal) -> Tx:

@@ -3,12 +3,51 @@
 from dataclasses import dataclass
 
 from trio_relay.core.integrations import VARIABLE, Integration, parse_integrations
+from trio_relay.errors import Invalid
 from trio_relay.settings.table import Setting, comma_list, flag, milliseconds, port, positive_int
+
+
+def postgres_url(text: str) -> str:
+    """Parse the URL of a PostgreSQL database.
+
+    Raises:
+        Invalid: it is none. Falling back to a file would begin an empty room (``bad_database_url``).
+
+    """
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise Invalid(
+            "DATABASE_URL: expected postgresql://user@host/database (for a file of SQLite there is DB_PATH)",
+            code="bad_database_url",
+        )
+    return text
+
+
+def connections(text: str) -> int:
+    """Parse a number of connections: one to write with and one to read with, at least."""
+    value = int(text)
+    if value < 2:
+        raise ValueError("a whole number from 2 on")
+    return value
+
 
 SERVER = (
     Setting("HOST", "host", "127.0.0.1", str, "address to bind"),
     Setting("PORT", "port", 4850, port, "port to bind; 0 picks a free one"),
     Setting("DB_PATH", "db_path", None, str, "SQLite file; default: relay.db in the user's data directory"),
+    Setting(
+        "DATABASE_URL",
+        "database_url",
+        None,
+        postgres_url,
+        "PostgreSQL, ``postgresql://…``, for one or several relays; wins over DB_PATH; anything else stops the start",
+    ),
+    Setting(
+        "AGENT_RELAY_DATABASE_CONNECTIONS",
+        "database_connections",
+        8,
+        connections,
+        "connections to PostgreSQL, besides one for what the nodes tell each other; at least 2",
+    ),
     Setting("STALE_TTL_MS", "stale_ttl", 120.0, milliseconds, "silence after which an agent is offline"),
     Setting(
         "OFFLINE_PRUNE_MS",
@@ -117,6 +156,8 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 4850
     db_path: str | None = None
+    database_url: str | None = None
+    database_connections: int = 8
     stale_ttl: float = 120.0
     offline_prune: float = 86_400.0
     reap_interval: float = 60.0

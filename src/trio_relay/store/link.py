@@ -21,12 +21,11 @@ import psycopg
 import trio
 
 from trio_relay.errors import Unavailable
+from trio_relay.store.interface import APPLICATION
 
 T = TypeVar("T")
 
 CHANNEL = "trio_relay"
-#: Sessions of a node call themselves this and its name: ``application_name``.
-APPLICATION = "trio-relay "
 #: Seconds a statement may take before the connection counts as lost.
 PATIENCE = 5.0
 #: Seconds without a statement after which the server ends the session.
