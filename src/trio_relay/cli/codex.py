@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +54,11 @@ def _port(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option(
     "--no-relay-check", is_flag=True, help="Start also when the relay cannot be reached; it is joined later."
 )
+@click.option(
+    "--as-codex",
+    is_flag=True,
+    help="Stand in for `codex`, as the alias does: what opens no session goes to Codex itself.",
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.argument("codex_args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -65,6 +71,7 @@ def start(
     profile: str | None,
     headless: bool,
     no_relay_check: bool,
+    as_codex: bool,
     codex_args: tuple[str, ...],
 ) -> None:
     """Start Codex, connected to the relay.
@@ -75,6 +82,8 @@ def start(
     from trio_relay.cli.environment import agent_settings, sidecar_settings  # noqa: PLC0415  # --help stays quick
     from trio_relay.cli.session_tools import session_tools  # noqa: PLC0415
 
+    if as_codex and not headless:
+        _leave_to_codex(codex_args)
     agent = agent_settings(relay_url=relay_url, profile=profile)
     plan = _plan(
         agent, sidecar_settings(thread_mode=thread_mode), port=port, headless=headless, codex_args=codex_args
@@ -82,7 +91,7 @@ def start(
     if not headless and not sys.stdin.isatty():
         raise click.UsageError("Codex needs a terminal; --headless runs without one")
     if not no_relay_check:
-        check_relay(agent)
+        _see_to_relay(agent, plan.environment, needed=not as_codex)
     with session_tools(agent) as tools:
         outcome = _run(replace(plan, tools=tools))
     if outcome.thread_id is not None and not headless:
@@ -167,43 +176,44 @@ def _default_permissions(agent: "AgentSettings", sidecar: "SidecarSettings") -> 
 
 def _profile_approval(agent: "AgentSettings") -> str | None:
     """The approval mode of the named profile. What is wrong with the profile is said; Codex starts all the same."""
-    from trio_relay.core.profiles import find_profile, parse_profiles  # noqa: PLC0415
-    from trio_relay.errors import RelayError  # noqa: PLC0415
-    from trio_relay.sidecar.whoami import PROFILES_FILE  # noqa: PLC0415
+    from trio_relay.settings.profiles import find_profile  # noqa: PLC0415
 
-    if agent.profile is None:
-        return None
-    path = Path(agent.profiles_file or PROFILES_FILE).expanduser()
+    named = find_profile(agent)
+    for problem in named.problems:
+        _say(f"warning: {problem}")
+    return None if named.profile is None else named.profile.approval
+
+
+def _leave_to_codex(codex_args: tuple[str, ...]) -> None:
+    """Become Codex itself where there is no session to join, or no person at the terminal."""
+    from trio_relay.codex.as_codex import is_for_codex_alone  # noqa: PLC0415
+
+    if is_for_codex_alone(codex_args) or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        program = _find_codex(dict(os.environ))
+        os.execv(program, [program, *codex_args])  # noqa: S606  # the Codex that was found
+
+
+def _see_to_relay(agent: "AgentSettings", environment: Mapping[str, str], *, needed: bool) -> None:
+    """Have a relay, started now if the person wants that, and say where versions differ.
+
+    Where it is not `needed`, Codex starts all the same and joins the relay once there is one.
+    """
+    from trio_relay.cli.preflight import check_relay, differences, offer_relay  # noqa: PLC0415
+
+    version = None
     try:
-        return find_profile(
-            parse_profiles(path.read_text("utf-8"), str(path)), agent.profile, str(path)
-        ).approval
-    except RelayError as problem:
-        _say(f"warning: {problem.detail}")
-    except (OSError, UnicodeDecodeError) as problem:
-        _say(f"warning: profile {agent.profile!r}: {path} cannot be read ({problem})")
-    return None
-
-
-def check_relay(agent: "AgentSettings") -> None:
-    """Fail with what to do when there is no relay, or when it does not take our token."""
-    import trio  # noqa: PLC0415
-
-    from trio_relay.client.http import RelayClient  # noqa: PLC0415
-    from trio_relay.errors import ConnectionLost  # noqa: PLC0415
-
-    async def ask() -> None:
-        async with RelayClient.open(agent.relay_url, token=agent.token, timeout=5.0) as relay:
-            await relay.cursor()
-
-    try:
-        trio.run(ask)
-    except* ConnectionLost:
-        raise Failure(
-            f"no relay at {agent.relay_url}; start one with `trio-relay serve` in another terminal, "
-            "or name another with --relay-url; --no-relay-check starts Codex without",
-            UNREACHABLE,
-        ) from None
+        try:
+            version = check_relay(agent)
+        except Failure as failure:
+            _say(offer_relay(agent, failure))
+            version = check_relay(agent)
+    except Failure as failure:
+        if needed or failure.exit_code != UNREACHABLE:
+            raise
+        _say(f"no relay at {agent.relay_url}: Codex starts without, and joins it once it is there")
+    codex_home = Path(environment.get("CODEX_HOME") or Path.home() / ".codex")
+    for difference in differences(version, codex_home):
+        _say(difference)
 
 
 def _run(plan: "Launch") -> "Outcome":
@@ -232,14 +242,18 @@ class _Tools(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _SETUP:
             return super().get_command(ctx, cmd_name)
-        from trio_relay.cli import setup  # noqa: PLC0415
-
-        command: click.Command = getattr(setup, _SETUP[cmd_name])
+        module, function = _SETUP[cmd_name]
+        command: click.Command = getattr(import_module(f"trio_relay.cli.{module}"), function)
         return command
 
 
-#: Commands of ``agent-relay-codex``, and their functions in `cli/setup.py`.
-_SETUP = {"install": "install_codex", "uninstall": "uninstall_codex", "alias": "alias"}
+#: Commands of ``agent-relay-codex``, and where they are.
+_SETUP = {
+    "install": ("setup", "install_codex"),
+    "uninstall": ("setup", "uninstall_codex"),
+    "alias": ("setup", "alias"),
+    "doctor": ("doctor", "doctor"),
+}
 
 
 @click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})

@@ -30,10 +30,13 @@ COMMANDS = {
     "tokens": Entry("access", "Mint, list and revoke tokens."),
     "invite": Entry("access", "Invite another machine."),
     "join": Entry("access", "Join a relay with a ticket."),
+    "profile": Entry("profile", "List, show and check the profiles of agents."),
     "backup": Entry("backup", "Copy the room into a file, also while the relay runs."),
     "restore": Entry("backup", "Put a backup in the place of the room's database."),
     "install": Entry("setup", "Put the relay's side of Codex into your home."),
     "uninstall": Entry("setup", "Take it out again, without a trace."),
+    "doctor": Entry("doctor", "Check this machine, Codex and the relay, and say what mends what is broken."),
+    "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),
     "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
     "version": Entry("version", "Print the version."),
 }

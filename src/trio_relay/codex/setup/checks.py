@@ -73,8 +73,8 @@ def check_codex(home: Home) -> Finding:
     return Finding("codex", True, f"{found[0]} at {program}")
 
 
-def check_config(home: Home) -> tuple[Finding, dict[str, Any]]:
-    """Whether Codex can read its configuration, and whether something in it is in our way; and what it says."""
+def check_config(home: Home) -> tuple[Finding, dict[str, Any] | None]:
+    """Whether Codex can read its configuration, and whether something in it is in our way; and what it says, if it can."""
     path = home.codex_home / "config.toml"
     if not home.codex_home.is_dir():
         if "CODEX_HOME" in (home.codex.environment if home.codex else {}):
@@ -89,7 +89,7 @@ def check_config(home: Home) -> tuple[Finding, dict[str, Any]]:
     try:
         meaning = tomllib.loads(content.decode().removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        return Finding("config", False, f"{path} cannot be read: {problem}", f"mend {path} there"), {}
+        return Finding("config", False, f"{path} cannot be read: {problem}", f"mend {path} there"), None
     if MCP_SERVER in _table(meaning, "mcp_servers"):
         fix = f"rename or remove [mcp_servers.{MCP_SERVER}] in {path}: codex-relay gives the server itself"
         return Finding(
@@ -147,26 +147,35 @@ def check_alias(home: Home) -> Finding:
     return Finding("alias", True, f"`codex` starts codex-relay: {', '.join(named)}")
 
 
-def check_plugin(home: Home, config: dict[str, Any]) -> Finding:
+def check_plugin(home: Home, config: dict[str, Any] | None) -> Finding:
     """Whether Codex has the plugin, switched on and of this version."""
+    if config is None:
+        return Finding("plugin", None, "not looked at: config.toml cannot be read")
     source = _table(config, "marketplaces", MARKETPLACE).get("source")
     entry = _table(config, "plugins", PLUGIN_ID)
     version = installed_version(home.codex_home)
     if source is None and not entry and version is None:
         return Finding("plugin", None, f"not installed ({INSTALL}): no skills")
-    if source is not None and not Path(str(source)).is_dir():
-        return Finding(
-            "plugin", False, f"its marketplace {source} is gone, which fails every `codex plugin`", INSTALL
-        )
-    if source is None or not entry or version is None:
-        return Finding("plugin", False, "Codex knows only a part of it", INSTALL)
-    if version != __version__:
-        return Finding("plugin", False, f"Codex has version {version}, this is {__version__}", INSTALL)
-    if entry.get("enabled") is False or _table(config, "features").get("plugins") is False:
-        where = home.codex_home / "config.toml"
-        key = f'plugins."{PLUGIN_ID}".enabled' if entry.get("enabled") is False else "features.plugins"
-        return Finding("plugin", False, f"it is switched off: {key} = false in {where}", "remove that line")
+    detail, fix = _plugin_fault(home, config, version)
+    if detail:
+        return Finding("plugin", False, detail, fix)
     return Finding("plugin", True, f"{PLUGIN_ID} {version}")
+
+
+def _plugin_fault(home: Home, config: dict[str, Any], version: str | None) -> tuple[str, str]:
+    source = _table(config, "marketplaces", MARKETPLACE).get("source")
+    entry = _table(config, "plugins", PLUGIN_ID)
+    if source is not None and not Path(str(source)).is_dir():
+        return f"its marketplace {source} is gone, which fails every `codex plugin`", INSTALL
+    if source is None or not entry or version is None:
+        return "Codex knows only a part of it", INSTALL
+    if version != __version__:
+        return f"Codex has version {version}, this is {__version__}", INSTALL
+    switches = {f'plugins."{PLUGIN_ID}".enabled': entry.get("enabled")}
+    switches["features.plugins"] = _table(config, "features").get("plugins")
+    off = [name for name, value in switches.items() if value is False]
+    where = home.codex_home / "config.toml"
+    return (f"it is switched off: {off[0]} = false in {where}", "remove that line") if off else ("", "")
 
 
 def _table(config: dict[str, Any], *names: str) -> dict[str, Any]:

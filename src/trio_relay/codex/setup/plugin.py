@@ -94,16 +94,9 @@ def _json(value: object) -> bytes:
 
 
 def installed_version(codex_home: Path) -> str | None:
-    """The version of the plugin Codex has a copy of; None where it has none. Two copies: the newer by name."""
-    try:
-        copies = sorted(each.parent.parent for each in _copies(codex_home))
-    except OSError:
-        return None
-    return copies[-1].name if copies else None
-
-
-def _copies(codex_home: Path) -> list[Path]:
-    return list(cache(codex_home).glob("*/.codex-plugin/plugin.json"))
+    """The version of the plugin Codex has a copy of; None where it has none. Codex keeps one."""
+    copies = sorted(cache(codex_home).glob("*/.codex-plugin/plugin.json"))
+    return copies[-1].parent.parent.name if copies else None
 
 
 def cache(codex_home: Path) -> Path:
