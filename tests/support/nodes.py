@@ -18,6 +18,7 @@ from support.commands import clean_environment
 from support.postgres import free_port
 from support.sse import SeenEvent, parse
 from trio_relay.client import RelayClient
+from trio_relay.core.wire import InboxMessage
 from trio_relay.errors import ConnectionLost
 from trio_relay.relay.serve import serve_until
 from trio_relay.settings import ServerSettings
@@ -25,6 +26,8 @@ from trio_relay.settings import ServerSettings
 P = ParamSpec("P")
 T = TypeVar("T")
 _PAUSE = 0.02
+#: Seconds a poll waits.
+LONGEST = 60.0
 #: Seconds a client insists: more than any test has its nodes or its database down.
 PATIENCE = 60.0
 #: Codes of what passes by itself; a bug of the relay's (``internal_error``) is none.
@@ -216,3 +219,34 @@ async def events(node: LocalNode) -> AsyncIterator[trio.MemoryReceiveChannel[See
         await nursery.start(follow)
         yield out
         nursery.cancel_scope.cancel()
+
+
+class Waiting:
+    """A long poll that is open."""
+
+    def __init__(self, nursery: trio.Nursery, node: LocalNode, agent: str, after_seq: int = 0) -> None:
+        self.found: list[InboxMessage] = []
+        self.done = trio.Event()
+        nursery.start_soon(self._wait, node, agent, after_seq)
+
+    async def _wait(self, node: LocalNode, agent: str, after_seq: int) -> None:
+        self.found = await node.relay.inbox(agent, wait=LONGEST, unread=False, after_seq=after_seq)
+        self.done.set()
+
+
+async def message_events(stream: trio.MemoryReceiveChannel[SeenEvent], count: int) -> list[str]:
+    """The texts of the next so many messages that a stream tells."""
+    bodies: list[str] = []
+    async for event in stream:
+        if event.kind == "message.new":
+            bodies.append(event.data["body"])
+            if len(bodies) == count:
+                break
+    return bodies
+
+
+async def polls_hang(node: LocalNode, count: int) -> None:
+    """Return once so many polls wait on the node."""
+    async with node.http() as http:
+        while f"trio_relay_open_polls {count}.0" not in (await http.get("/metrics")).text:
+            await trio.sleep(0.01)
