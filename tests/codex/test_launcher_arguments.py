@@ -1,6 +1,16 @@
+import tomllib
+
 import pytest
 
-from trio_relay.codex.arguments import CodexArguments, app_server_command, read_codex_arguments, tui_command
+from trio_relay.codex.arguments import (
+    MCP_SERVER,
+    MCP_TOKEN_VARIABLE,
+    CodexArguments,
+    RelayTools,
+    app_server_command,
+    read_codex_arguments,
+    tui_command,
+)
 from trio_relay.core.approval import Approval, permissions
 from trio_relay.errors import Invalid
 
@@ -101,3 +111,17 @@ def test_the_token_is_in_no_command_line() -> None:
     command = app_server_command("codex", port=0, token_file="/run/token")
     assert command[1:4] == ("app-server", "--listen", "ws://127.0.0.1:0")
     assert command[-2:] == ("--ws-token-file", "/run/token")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4850", "https://relay.example/", "http://a/\"}='"])
+def test_the_tools_are_one_table_of_their_own(url: str) -> None:
+    flag, override = RelayTools(url, "s3cret").overrides
+    name, _, table = override.partition("=")
+    assert (flag, name) == ("-c", f"mcp_servers.{MCP_SERVER}")
+    assert tomllib.loads(f"x = {table}")["x"] == {
+        "url": f"{url.rstrip('/')}/mcp",
+        "default_tools_approval_mode": "approve",
+        "bearer_token_env_var": MCP_TOKEN_VARIABLE,
+    }
+    assert "s3cret" not in override + repr(RelayTools(url, "s3cret"))
+    assert "bearer" not in RelayTools(url).overrides[1]

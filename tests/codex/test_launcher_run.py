@@ -14,7 +14,12 @@ import trio
 from support.processes import processes_of, until
 from support.standin_codex import PORT, StandInCodex
 from trio_relay.codex.app_process import AppServerFailed
-from trio_relay.codex.arguments import CodexArguments, read_codex_arguments
+from trio_relay.codex.arguments import (
+    MCP_TOKEN_VARIABLE,
+    CodexArguments,
+    RelayTools,
+    read_codex_arguments,
+)
 from trio_relay.codex.launcher import Launch, launch
 from trio_relay.codex.run_directory import RunDirectory, run_directory
 
@@ -97,10 +102,23 @@ async def test_the_sidecar_is_told_all_it_needs(place: Place) -> None:
         "AGENT_RELAY_CODEX_CWD": str(place.path),
         "AGENT_RELAY_CODEX_SANDBOX": "read-only",
         "AGENT_RELAY_CODEX_STATE_PATH": str(place.run.state_file),
+        "AGENT_RELAY_CODEX_TOOLS": "off",
         "CODEX_APP_SERVER_TOKEN_FILE": str(place.run.token_file),
         "CODEX_APP_SERVER_URL": f"ws://127.0.0.1:{PORT}",
         "CODEX_THREAD_MODE": "start",
     }
+
+
+async def test_the_model_gets_the_relays_tools_and_no_command_line_shows_their_token(place: Place) -> None:
+    plan = place.launch(tools=RelayTools("http://relay", "s3cret", 7))
+    await run_until_signal(place, plan, sidecars=1)
+    (began,) = place.codex.starts()
+    assert 'mcp_servers.trio_relay={url = "http://relay/mcp"' in began
+    assert f'bearer_token_env_var = "{MCP_TOKEN_VARIABLE}"' in began
+    assert "s3cret" not in began
+    (told,) = place.sidecars()
+    assert (told["AGENT_RELAY_CODEX_TOOLS"], told["AGENT_RELAY_CODEX_TOKEN_ID"]) == ("on", "7")
+    assert "s3cret" not in told.values(), "the sidecar has a credential of its own"
 
 
 async def test_a_sidecar_that_dies_is_started_again_and_takes_up_the_thread(place: Place) -> None:

@@ -62,7 +62,9 @@ async def test_a_sandboxed_model_answers_by_tool_as_itself_and_once(world: World
     assert [step.state for step in receipt.steps][-2:] == [Rung.ANSWERED, Rung.SETTLED]
     assert (token.agent_id, token.scopes, token.revoked_at) == (agent.id, ["claim", "receive", "send"], None)
     assert revoked.revoked_at is not None
-    assert config.read_bytes().startswith(before.rstrip()), "Codex itself may note a trusted directory; we write nothing"
+    assert config.read_bytes().startswith(before.rstrip()), (
+        "Codex itself may note a trusted directory; we write nothing"
+    )
     assert b"trio_relay" not in config.read_bytes()
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 from trio.testing import MockClock
 
 from support.mcp_http import HEADERS, in_thread, post, use
@@ -16,7 +17,8 @@ from trio_relay.core.access import Scope
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.core.wire_access import TokenRequest
-from trio_relay.mcp.tools import PAGE
+from trio_relay.mcp.toolbox import SendMessage
+from trio_relay.mcp.tools import PAGE, Toolbox
 from trio_relay.settings import ServerSettings
 
 ANNS, BOBS = "0199-ann", "0199-bob"
@@ -43,7 +45,7 @@ async def test_a_reply_comes_from_the_agent_whose_thread_calls(room: Room) -> No
     (answer,) = await room.relay.inbox("bob")
     assert (answer.sender, answer.to, answer.body, answer.reply_to) == ("ann", "bob", "42", question.id)
     (receipt,) = await room.relay.receipts(question.id)
-    assert receipt.state is Rung.ANSWERED
+    assert [step.state for step in receipt.steps][-2:] == [Rung.ANSWERED, Rung.SETTLED]
 
 
 @pytest.mark.parametrize("name", ["from", "sender", "agent", "agent_id", "agentId", "as"])
@@ -283,3 +285,18 @@ async def test_there_is_no_stream_to_open(room: Room) -> None:
     response = await room.http("GET", "/mcp", headers=HEADERS)
     assert (response.status_code, refusal(response).code) == (405, "method_not_allowed")
     assert "POST" in response.headers["Allow"]
+
+
+async def test_a_mistake_of_ours_is_logged_without_what_was_said(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_box: Toolbox, ask: SendMessage, _origin: object) -> str:
+        raise ValueError(ask.body)
+
+    monkeypatch.setattr(Toolbox, "_send_message", broken)
+    with structlog.testing.capture_logs() as logged:
+        said = await use(room, "send_message", thread=ANNS, to="bob", body="s3cret body")
+    assert said.code == "internal_error"
+    (line,) = [entry for entry in logged if entry["event"] == "tool failed"]
+    assert (line["tool"], line["kind"]) == ("send_message", "ValueError")
+    assert "s3cret" not in str(logged) + said.text

@@ -1,6 +1,6 @@
 """Whose word a tool call is. Never what the arguments say: a model cannot speak as another agent.
 
-In this order: the agent a token is bound to; the agent whose registered session the call comes from (Codex writes the
+In this order: the agent a token is bound to; the one a program was started to speak for; the agent whose registered session the call comes from (Codex writes the
 thread into every call's ``_meta``, where the model has no say; a program of ours knows the session it was started in);
 the mailbox of the person who started the program. Who can be told by none of these may look around, not speak.
 """
@@ -23,25 +23,32 @@ class Origin:
     """Where a call comes from.
 
     `sessions` are the ids of the session (of a sub-agent also its parent's), the closest first, `turn` the turn, if
-    the client says; `mailbox` speaks when the session is nobody's.
+    the client says. `named` is who speaks, as whoever started the program has said; `mailbox` speaks when the session
+    is nobody's.
     """
 
     sessions: tuple[str, ...] = ()
     turn: str | None = None
+    named: str | None = None
     mailbox: str | None = None
 
 
 def origin_of(
-    meta: Mapping[str, Any] | None, *, sessions: Sequence[str] = (), mailbox: str | None = None
+    meta: Mapping[str, Any] | None,
+    *,
+    sessions: Sequence[str] = (),
+    named: str | None = None,
+    mailbox: str | None = None,
 ) -> Origin:
-    """Read where a call comes from in its ``_meta``; `sessions` and `mailbox` are the program's own."""
+    """Read where a call comes from in its ``_meta``; the rest is what the program itself was started with."""
     described = (meta or {}).get(TURN)
     turn: Mapping[str, Any] = described if isinstance(described, Mapping) else {}
-    named = [turn.get(name) for name in ("thread_id", "session_id")]
+    told = [turn.get(name) for name in ("thread_id", "session_id")]
     turn_id = turn.get("turn_id")
     return Origin(
-        sessions=tuple(dict.fromkeys([*(one for one in named if isinstance(one, str) and one), *sessions])),
+        sessions=tuple(dict.fromkeys([*(one for one in told if isinstance(one, str) and one), *sessions])),
         turn=turn_id if isinstance(turn_id, str) else None,
+        named=named,
         mailbox=mailbox,
     )
 
@@ -58,13 +65,17 @@ async def speaker_of(relay: RelayClient, origin: Origin) -> Speaker:
     """Tell whose word a call is.
 
     Raises:
-        Refused: nobody's that the relay knows (``unknown_session``, ``unknown_speaker``).
+        Refused: nobody's that the relay knows (``unknown_session``, ``unknown_speaker``), or the token is bound to
+            another than the one named (``not_your_agent``).
         Conflict: two agents have registered this session (``ambiguous_session``).
 
     """
     bound = (await relay.whoami()).agent_id
-    if bound is not None:
-        return await _present(relay, bound)
+    if bound is not None and origin.named not in (None, bound):
+        raise Refused(f"the token is bound to {bound!r}, not to {origin.named!r}", code="not_your_agent")
+    decided = bound or origin.named
+    if decided is not None:
+        return await _present(relay, decided)
     for session in origin.sessions:
         agent = await _registered(relay, session)
         if agent is not None:

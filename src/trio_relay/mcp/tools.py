@@ -4,12 +4,14 @@ What others wrote stands inside a fence, as in a delivered message; everything e
 """
 
 import hashlib
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import UNSET, UnsetType
 
 from trio_relay.client.http import RelayClient
@@ -31,6 +33,7 @@ LISTED = 40
 #: A claim made by a tool has no program that renews it: it lasts this long, ms.
 CLAIM_TTL = 15 * 60_000
 
+log = structlog.get_logger("trio_relay.mcp")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,6 +61,11 @@ class Toolbox:
         except RelayError as error:
             expected = "".join(f"; {field.path}: {field.message}" for field in error.fields)
             return Answer(f"{error.code}: {error.detail}{expected}", failed=True)
+        except Exception as error:  # noqa: BLE001  # the SDK would swallow it: it shall be in our log
+            # Frames only: the text of a foreign exception could hold a message body.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("tool failed", tool=name, kind=type(error).__name__, frames=frames)  # noqa: TRY400
+            return Answer("internal_error: this is a mistake of the relay; it is in its log", failed=True)
 
     async def _send_message(self, ask: toolbox.SendMessage, origin: Origin) -> str:
         speaker = await speaker_of(self.relay, origin)

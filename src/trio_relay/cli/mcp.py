@@ -1,0 +1,62 @@
+"""``trio-relay mcp``: the relay's tools for an MCP client that starts its servers itself."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trio_relay.cli.calling import relay_option
+from trio_relay.cli.failures import Command
+
+if TYPE_CHECKING:
+    from trio_relay.mcp.speaker import Origin
+    from trio_relay.settings import AgentSettings
+
+#: Where an agent's program says, to the servers it starts, which session it is.
+SESSION_VARIABLES = ("CODEX_THREAD_ID", "CLAUDE_CODE_SESSION_ID")
+
+
+@click.command(cls=Command)
+@click.option(
+    "--agent",
+    metavar="AGENT",
+    help="Who speaks; default: the agent of the session this is started in, else your mailbox, user@host.",
+)
+@relay_option
+def mcp(*, agent: str | None, relay_url: str | None) -> None:
+    """Serve the relay's tools over standard input and output, to one MCP client.
+
+    Who speaks is settled here and not by the model: see docs/mcp.md. The relay need not be up when this starts.
+    """
+    import signal  # noqa: PLC0415  # --help stays quick
+
+    import trio  # noqa: PLC0415
+
+    from trio_relay.cli.environment import agent_settings, own_agent_id  # noqa: PLC0415
+    from trio_relay.cli.logs import log_to_stderr  # noqa: PLC0415
+    from trio_relay.core.targets import check_agent_id  # noqa: PLC0415
+    from trio_relay.mcp.speaker import origin_of  # noqa: PLC0415
+
+    if agent is not None:
+        check_agent_id(agent)
+    settings = agent_settings(relay_url=relay_url)
+    log_to_stderr()
+    # The thread that reads standard input cannot be told to stop: Ctrl-C ends the process.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    origin = partial(origin_of, sessions=sessions_of(os.environ), named=agent, mailbox=own_agent_id())
+    trio.run(_serve, settings, origin)
+
+
+def sessions_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read which session this was started in."""
+    return tuple(environ[name] for name in SESSION_VARIABLES if environ.get(name))
+
+
+async def _serve(settings: "AgentSettings", origin: "Callable[[Mapping[str, Any] | None], Origin]") -> None:
+    from trio_relay.client.http import RelayClient  # noqa: PLC0415
+    from trio_relay.mcp.server import serve_stdio  # noqa: PLC0415
+
+    async with RelayClient.open(settings.relay_url, token=settings.token) as relay:
+        await serve_stdio(relay, origin)
