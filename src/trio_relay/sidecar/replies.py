@@ -56,4 +56,5 @@ def replies_owed(
             tuple(group[:-1]),
         )
         for (sender, _), group in groups.items()
+        if group
     ]
