@@ -18,10 +18,48 @@ async def test_a_reply_answers_the_delivery_it_replies_to(room: Room) -> None:
         await join(room, agent)
     asked = await say(room, "ann", "broadcast")
     reply = await say(room, "bob", "ann", reply_to=asked.id)
-    receipt = await receipt_of(room, asked.id, "bob")
-    assert (receipt.state, receipt.steps[-1].evidence) == (Rung.ANSWERED, {"replyId": reply.id})
+    steps = (await receipt_of(room, asked.id, "bob")).steps
+    assert {"replyId": reply.id} in [step.evidence for step in steps if step.state is Rung.ANSWERED]
     assert (await receipt_of(room, asked.id, "cat")).state is Rung.QUEUED
     assert await room.relay.inbox("bob") == []
+
+
+async def test_a_reply_is_the_last_word_of_a_program_that_reports_nothing(room: Room) -> None:
+    """Else the delivery would stand on ``answered`` for ever: nobody is there to settle it."""
+    for agent in ("ann", "bob"):
+        await join(room, agent)
+    asked = await say(room, "ann", "bob")
+    reply = await say(room, "bob", "ann", reply_to=asked.id)
+    receipt = await receipt_of(room, asked.id, "bob")
+    assert (receipt.state, receipt.steps[-1].evidence) == (
+        Rung.SETTLED,
+        {"by": "reply", "replyId": reply.id},
+    )
+    assert [step.state for step in receipt.steps][-2:] == [Rung.ANSWERED, Rung.SETTLED]
+
+
+@pytest.mark.parametrize("rung", [Rung.HANDED_OFF, Rung.IN_CONTEXT])
+async def test_a_program_that_reports_settles_what_it_has_answered_itself(room: Room, rung: Rung) -> None:
+    for agent in ("ann", "bob"):
+        await join(room, agent)
+    asked = await say(room, "ann", "bob")
+    await room.relay.report(asked.id, "bob", rung, {})
+    await say(room, "bob", "ann", reply_to=asked.id)
+    assert (await receipt_of(room, asked.id, "bob")).state is Rung.ANSWERED
+    await room.relay.report(asked.id, "bob", Rung.SETTLED, {})
+    assert (await receipt_of(room, asked.id, "bob")).state is Rung.SETTLED
+
+
+async def test_a_program_that_reported_before_its_work_was_offered_anew_settles_it_itself(room: Room) -> None:
+    for agent in ("ann", "bob"):
+        await join(room, agent)
+    work = await say(room, "ann", "bob", claimable=True)
+    claim = await room.relay.claim(work.id, "bob")
+    await room.relay.report(work.id, "bob", Rung.HANDED_OFF, {})
+    await room.relay.release(work.id, "bob", claim.lease_token)
+    assert (await receipt_of(room, work.id, "bob")).state is Rung.QUEUED
+    await say(room, "bob", "ann", reply_to=work.id)
+    assert (await receipt_of(room, work.id, "bob")).state is Rung.ANSWERED
 
 
 async def test_a_reply_to_somebody_else_answers_as_well(room: Room) -> None:
@@ -29,7 +67,7 @@ async def test_a_reply_to_somebody_else_answers_as_well(room: Room) -> None:
         await join(room, agent)
     asked = await say(room, "ann", "bob")
     await say(room, "bob", "cat", reply_to=asked.id)
-    assert (await receipt_of(room, asked.id, "bob")).state is Rung.ANSWERED
+    assert Rung.ANSWERED in [step.state for step in (await receipt_of(room, asked.id, "bob")).steps]
 
 
 async def test_only_the_first_reply_is_the_answer(room: Room) -> None:

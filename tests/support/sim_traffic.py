@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from trio_relay.client import RelayClient
-from trio_relay.core.model import MAILBOX_RIG, Rung
+from trio_relay.core.model import MAILBOX_RIG
 from trio_relay.core.timing import backoff
 from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.core.wire_rooms import RetractRequest, Withdrawal
@@ -59,8 +59,6 @@ class People:
             for name in PEOPLE:
                 for message in await relay.inbox(name, limit=1000):
                     await relay.mark_read(message.id, name)
-                for message in await relay.inbox(name, unread=False, state=Rung.ANSWERED, limit=1000):
-                    await relay.report(message.id, name, Rung.SETTLED, {"by": "its reader"})
 
     async def _send(self, relay: RelayClient, number: int) -> None:
         request = self._compose(f"key-{number}")

@@ -22,6 +22,7 @@ from trio_relay.core.wire import (
 from trio_relay.errors import FieldError, Invalid
 from trio_relay.relay.operations.leases import take_back_leases
 from trio_relay.relay.operations.pair_state import leave_pair
+from trio_relay.relay.operations.receipts import climb
 from trio_relay.relay.operations.tx import (
     Row,
     Tx,
@@ -202,23 +203,7 @@ def remove_agent(tx: Tx, agent_id: str) -> None:
     take_back_leases(tx, agent_id)
     leave_pair(tx, agent_id, f"{agent_id} was removed")
     for row in list(queries.open_deliveries_of(tx.connection, agent_id=agent_id)):
-        queries.climb(
-            tx.connection,
-            agent_id=agent_id,
-            message_id=row["message_id"],
-            state=Rung.DEAD,
-            attempt=0,
-            read_at=tx.now,
-        )
-        queries.insert_receipt(
-            tx.connection,
-            message_id=row["message_id"],
-            agent_id=agent_id,
-            state=Rung.DEAD,
-            now=tx.now,
-            evidence=dump({"reason": "agent removed"}),
-        )
-        tx.event("message.receipt", messageId=row["message_id"], agentId=agent_id, state=Rung.DEAD)
+        climb(tx, row["message_id"], agent_id, Rung.DEAD, {"reason": "agent removed"})
     queries.delete_agent(tx.connection, id=agent_id)
     tx.event("agent.removed", agentId=agent_id)
     tx.wake.add(agent_id)

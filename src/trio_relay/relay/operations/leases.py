@@ -13,7 +13,7 @@ from trio_relay.core.wire import ClaimedMessage, ClaimRequest, Message
 from trio_relay.errors import Conflict, Invalid, LeaseLost
 from trio_relay.relay.operations import task_state
 from trio_relay.relay.operations.messages_read import message_row
-from trio_relay.relay.operations.receipts import end_too_late
+from trio_relay.relay.operations.receipts import climb, end_too_late
 from trio_relay.relay.operations.tx import (
     Row,
     Tx,
@@ -244,18 +244,8 @@ def _queue_again(tx: Tx, message_id: int, agent_id: str, *, attempts: int) -> No
 
 
 def _end(tx: Tx, message_id: int, agent_id: str, ending: Rung, evidence: dict[str, Any]) -> None:
-    queries.climb(
-        tx.connection, agent_id=agent_id, message_id=message_id, state=ending, attempt=0, read_at=tx.now
-    )
-    queries.insert_receipt(
-        tx.connection,
-        message_id=message_id,
-        agent_id=agent_id,
-        state=ending,
-        now=tx.now,
-        evidence=dump(evidence),
-    )
-    tx.event("message.receipt", messageId=message_id, agentId=agent_id, state=ending)
+    """End the delivery to somebody who may wait for it."""
+    climb(tx, message_id, agent_id, ending, evidence)
     tx.wake.add(agent_id)
 
 

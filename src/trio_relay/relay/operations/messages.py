@@ -29,7 +29,7 @@ from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, Refused
 from trio_relay.relay.operations.freshness import collapse, supersede
 from trio_relay.relay.operations.messages_read import message_row
 from trio_relay.relay.operations.pair_state import paired_meta
-from trio_relay.relay.operations.receipts import end, link_reply
+from trio_relay.relay.operations.receipts import climb, link_reply
 from trio_relay.relay.operations.task_state import message_gone
 from trio_relay.relay.operations.threads import take_held, why_parked
 from trio_relay.relay.operations.tx import (
@@ -220,7 +220,7 @@ def mark_read(tx: Tx, message_id: int, mark: ReadMark) -> Message:
             f"message {message_id} is not in the inbox of {mark.read_by!r}", code="not_a_recipient"
         )
     if Rung(delivery["state"]) in (Rung.QUEUED, Rung.HANDED_OFF):
-        end(tx, message_id, mark.read_by, Rung.SETTLED, {"by": "read_mark"})
+        climb(tx, message_id, mark.read_by, Rung.SETTLED, {"by": "read_mark"})
     else:
         queries.mark_read(tx.connection, agent_id=mark.read_by, message_id=message_id, now=tx.now)
     return message_of(row)

@@ -184,16 +184,21 @@ def climb(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str
     tx.event("message.receipt", messageId=message_id, agentId=agent_id, state=rung)
 
 
-def end(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str, Any]) -> None:
-    """End a delivery that has not ended, with the reason in `evidence`."""
-    climb(tx, message_id, agent_id, rung, evidence)
-
-
 def link_reply(tx: Tx, message_id: int, agent_id: str, reply_id: int) -> None:
-    """A recipient has answered: the relay saw the reply itself."""
+    """A recipient has answered: the relay saw the reply itself.
+
+    A program that reports rungs will say when it is done. One that does not has said with its reply all it ever will.
+    """
     delivery: Row | None = queries.get_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
-    if delivery is not None and step(Rung(delivery["state"]), Rung.ANSWERED) is Step.CLIMB:
-        climb(tx, message_id, agent_id, Rung.ANSWERED, {"replyId": reply_id})
+    if delivery is None or step(Rung(delivery["state"]), Rung.ANSWERED) is not Step.CLIMB:
+        return
+    reports = any(
+        row["state"] != Rung.QUEUED
+        for row in queries.receipts_of(tx.connection, message_id=message_id, agent_id=agent_id)
+    )
+    climb(tx, message_id, agent_id, Rung.ANSWERED, {"replyId": reply_id})
+    if not reports:
+        climb(tx, message_id, agent_id, Rung.SETTLED, {"by": "reply", "replyId": reply_id})
 
 
 def receipts(tx: Tx, message_id: int) -> list[Receipt]:
