@@ -8,6 +8,7 @@ again, within one ``trio.fail_after`` of its own; nothing waits for a time to pa
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,14 +78,20 @@ class World:
         """Run ``codex-relay`` in a terminal."""
         return self.terminal([*CODEX_RELAY, *options], project=project)
 
-    def terminal(
-        self, command: Sequence[str], *, project: str = "project"
-    ) -> AbstractAsyncContextManager[Terminal]:
-        """Run anything in a terminal; its screens are kept in a directory of this test."""
+    @asynccontextmanager
+    async def terminal(self, command: Sequence[str], *, project: str = "project") -> AsyncGenerator[Terminal]:
+        """Run anything in a terminal. Its screens are kept in a directory of this test; so are the logs of what still runs."""
         number = len(list(self.home.parent.glob("screens-*"))) + 1
         album = self.home.parent / f"screens-{number}"
         album.mkdir()
-        return terminal(command, env=self.environment, cwd=self.project(project), album=album)
+        cwd = self.project(project)
+        async with terminal(command, env=self.environment, cwd=cwd, album=album) as opened:
+            try:
+                yield opened
+            finally:
+                for run in self.run_directories():
+                    for log in run.glob("*.log"):
+                        shutil.copy(log, album)
 
     # Who is there
 
