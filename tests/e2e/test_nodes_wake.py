@@ -25,7 +25,7 @@ async def nodes(postgres_url: str) -> AsyncIterator[list[LocalNode]]:
 async def test_a_send_answers_the_poll_and_the_stream_on_another_node(nodes: list[LocalNode]) -> None:
     a, b = nodes
     with trio.fail_after(SOON):
-        async with events(b) as stream, trio.open_nursery() as nursery:
+        async with events(b.url) as stream, trio.open_nursery() as nursery:
             place = 0
             for number in range(20):
                 waiting = Waiting(nursery, b, "bob", after_seq=place)
@@ -42,7 +42,7 @@ async def test_what_a_dying_node_did_not_tell_is_found_all_the_same(
 ) -> None:
     a, b = nodes
     with trio.fail_after(SOON):
-        async with events(b) as stream, trio.open_nursery() as nursery:
+        async with events(b.url) as stream, trio.open_nursery() as nursery:
             waiting = Waiting(nursery, b, "bob")
             await polls_hang(b, 1)
             with monkeypatch.context() as patch:

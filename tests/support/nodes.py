@@ -197,13 +197,16 @@ async def local_nodes(settings: ServerSettings, count: int = 2) -> AsyncIterator
 
 
 @asynccontextmanager
-async def events(node: LocalNode) -> AsyncIterator[trio.MemoryReceiveChannel[SeenEvent]]:
-    """Follow the event stream of a node from now on; what dispatches no event is left out."""
+async def events(url: str, **query: str) -> AsyncIterator[trio.MemoryReceiveChannel[SeenEvent]]:
+    """Follow the event stream of the node at `url`; what dispatches no event is left out."""
     into, out = trio.open_memory_channel[SeenEvent](1000)
 
     async def follow(*, task_status: trio.TaskStatus[None]) -> None:
         lines: list[str] = []
-        async with node.http() as http, http.stream("GET", "/api/events") as response:
+        async with (
+            httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
+            http.stream("GET", "/api/events", params=query) as response,
+        ):
             assert response.status_code == 200
             task_status.started()
             async for line in response.aiter_lines():

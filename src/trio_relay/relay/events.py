@@ -43,6 +43,8 @@ HEARTBEAT = 15.0
 RETRY = 1000
 #: Pause before the store is tried again, seconds.
 STORE_PAUSE = 1.0
+#: The first pause before looking again for what a transaction under way holds back, seconds; the next are longer.
+HELD_BACK = 0.005
 _encode = msgspec.json.Encoder().encode
 
 
@@ -105,6 +107,8 @@ class EventFeed:
         self._on_end = on_end
         self._window: list[Frame] = []
         self._bytes = 0
+        #: Whether something waits for a transaction that is under way.
+        self._held_back = False
 
     @property
     def closed(self) -> bool:
@@ -113,6 +117,7 @@ class EventFeed:
 
     async def follow(self) -> None:
         """Task: read what is new whenever something is, until the relay stops."""
+        soon = HELD_BACK
         while not self._hub.closed:
             with self._hub.listening(EVENTS) as bell:
                 patience = self._look_every if self.streams else math.inf
@@ -122,6 +127,11 @@ class EventFeed:
                 except Unavailable as error:
                     log.warning("following the events put off", reason=error.detail)
                     patience = STORE_PAUSE
+                else:
+                    if self._held_back:
+                        patience, soon = min(soon, patience), soon * 2
+                    else:
+                        soon = HELD_BACK
                 with trio.move_on_after(patience):
                     await bell.wait()
         self._tell()
@@ -169,6 +179,7 @@ class EventFeed:
             self._drop(len(self._window))
             self.floor = page.trimmed_to
         self.position = page.end
+        self._held_back = page.held_back
         if not page.events:
             return False
         frames = [frame_of(event) for event in page.events]

@@ -45,11 +45,16 @@ class LogState:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of the log. `end`: everything up to this id has been read."""
+    """A piece of the log. `end`: everything up to this id has been read.
+
+    `held_back`: there is more to read as soon as a transaction has ended that may yet tell something before it. It
+    may end without a word, so nobody will ring.
+    """
 
     trimmed_to: int
     end: int
     events: list[Event]
+    held_back: bool = False
 
 
 @dataclass(slots=True)
@@ -102,9 +107,10 @@ def page(tx: Tx, after: int) -> Page:
     """
     while True:
         log = state(tx)
-        rows = list(queries.events_after(tx.connection, after=after, horizon=log.horizon, limit=PAGE))
+        found = list(queries.events_after(tx.connection, after=after, limit=PAGE))
         if state(tx).trimmed_to == log.trimmed_to:
             break
+    rows = [row for row in found if row["id"] <= log.horizon]
     concerned = _Concerned(tx)
     events: list[Event] = []
     size = 0
@@ -115,7 +121,7 @@ def page(tx: Tx, after: int) -> Page:
         size += len(event.data)
         events.append(event)
     end = events[-1].id if events else max(after, log.horizon)
-    return Page(log.trimmed_to, end, events)
+    return Page(log.trimmed_to, end, events, held_back=len(rows) < len(found))
 
 
 def trim(tx: Tx, *, older_than: int, keep: int) -> int:

@@ -1,5 +1,6 @@
 """Is it up, is it ready, how much is in it: ``/healthz``, ``/readyz``, ``/api/stats``; and the page at ``/``."""
 
+import trio
 from quart import Blueprint, Response
 
 from trio_relay import __version__
@@ -11,6 +12,8 @@ from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.api import api
 from trio_relay.relay.web.problems import problem
 
+#: Seconds the store has to answer; whoever asks whether a node is ready waits no longer.
+READY_WITHIN = 1.5
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>trio-relay</title>
 <style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem}
@@ -41,9 +44,12 @@ def system_blueprint(service: RelayService) -> Blueprint:
         if service.hub.closed:
             return problem(503, "the relay is shutting down", "shutting_down")
         try:
-            await service.read(event_log.state)
+            with trio.fail_after(READY_WITHIN):
+                await service.read(event_log.state)
         except RelayError as error:
             return problem(503, error.detail, error.code)
+        except trio.TooSlowError:
+            return problem(503, "the store does not answer", "unavailable")
         return Health(status="ready", version=__version__)
 
     @routes.get("/api/stats")

@@ -2,9 +2,9 @@
 -- One line of the event log, in the transaction of the change it tells.
 INSERT INTO events (type, at, data) VALUES (:type, :now, :data);
 
--- name: events_after(after, horizon, limit)
--- The log, from one id on, as far as it is complete.
-SELECT id, type, at, data FROM events WHERE id > :after AND id <= :horizon ORDER BY id LIMIT :limit;
+-- name: events_after(after, limit)
+-- The log, from one id on, also beyond the horizon.
+SELECT id, type, at, data FROM events WHERE id > :after ORDER BY id LIMIT :limit;
 
 -- name: event_parties(message_id, limit)
 -- Whom a message concerns, beside its sender.
