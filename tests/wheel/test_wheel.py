@@ -50,6 +50,8 @@ def files_of(package: Path) -> dict[str, bytes]:
 def test_it_holds_the_whole_package_and_nothing_of_the_sources_is_imported(installed: Path) -> None:
     assert SOURCES not in [installed, *installed.parents]
     found, expected = files_of(installed), files_of(SOURCES)
+    for beside in ("profiles", "skills"):
+        expected |= {f"{beside}/{name}": content for name, content in files_of(ROOT / beside).items()}
     assert sorted(found) == sorted(expected)
     stale = [name for name in expected if found[name] != expected[name]]
     assert stale == [], "the wheel is not of these sources: scripts/test builds it anew"
@@ -63,6 +65,14 @@ def test_every_program_is_there(python: Path, tmp_path: Path, program: str) -> N
         == trio_relay.__version__
     )
     assert run(python.with_name(program), "--help", cwd=tmp_path, env=env).startswith(f"Usage: {program} ")
+
+
+def test_what_is_shipped_beside_the_code_is_found(python: Path, tmp_path: Path) -> None:
+    env = clean_environment(tmp_path)
+    shown = run(python.with_name("trio-relay"), "profile", "show", "reviewer", cwd=tmp_path, env=env)
+    assert shown.startswith("reviewer, of ")
+    code = "from trio_relay.codex.setup.skills import skill_files; print(*skill_files())"
+    assert "pair/SKILL.md" in run(python, "-c", code, cwd=tmp_path, env=env).split()
 
 
 def test_a_message_goes_through_a_relay_of_the_wheel(python: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How the commands that talk to a relay find it and call it."""
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,12 @@ from trio_relay.cli.environment import agent_settings
 from trio_relay.client.http import RelayClient
 from trio_relay.errors import ConnectionLost
 
+_ANYWHERE = "start one with `trio-relay serve`, or set AGENT_RELAY_URL"
+#: Codex's sandbox has no network, not even to this machine (0.169); the relay's tools are exempt.
+_IN_CODEX = (
+    "Codex's sandbox closes the network: use the relay's tools (send_message, reply, pair), or have this command run "
+    "outside it"
+)
 Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,5 +44,5 @@ def call_relay(relay_url: str | None, work: Callable[[RelayClient], Awaitable[Re
     except ConnectionLost as lost:
         if lost.code != ConnectionLost.default_code:
             raise
-        hint = "start one with `trio-relay serve`, or set AGENT_RELAY_URL"
+        hint = _IN_CODEX if "CODEX_THREAD_ID" in os.environ else _ANYWHERE
         raise ConnectionLost(f"{lost.detail}; {hint}") from None

@@ -25,6 +25,12 @@ COMMANDS = {
     "inbox": Entry("inbox", "Show what has arrived."),
     "agents": Entry("agents", "List who is there."),
     "status": Entry("status", "Show how the relay is doing."),
+    "message": Entry("message", "Send a message as the agent of this session."),
+    "send-claimable": Entry("message", "Offer work for exactly one, as the agent of this session."),
+    "pair": Entry("pair", "Work with one other session."),
+    "disconnect": Entry("pair", "End the pair this session is in."),
+    "label": Entry("names", "Show or set this session's label."),
+    "tags": Entry("names", "Show or set this session's tags."),
     "explain": Entry("explain", "Tell what happened to a message, and why not yet."),
     "prove": Entry("explain", "Prove the way between two agents with a canary."),
     "tokens": Entry("access", "Mint, list and revoke tokens."),
@@ -50,11 +56,16 @@ class LazyGroup(Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command's module; its function bears the command's name."""
-        entry = COMMANDS.get(cmd_name)
+        """Import the command's module; its function bears the command's name.
+
+        Skills write ``/pair`` where people write ``pair``.
+        """
+        name = cmd_name.removeprefix("/")
+        entry = COMMANDS.get(name)
         if entry is None:
             return None
-        command: click.Command = getattr(import_module(f"trio_relay.cli.{entry.module}"), cmd_name)
+        module = import_module(f"trio_relay.cli.{entry.module}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

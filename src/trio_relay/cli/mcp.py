@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trio_relay.settings import AgentSettings
 
 #: Where an agent's program says, to the servers it starts, which session it is.
-SESSION_VARIABLES = ("CODEX_THREAD_ID", "CLAUDE_CODE_SESSION_ID")
+SESSION_VARIABLES = ("CODEX_THREAD_ID", "CODEX_SESSION_ID", "CLAUDE_CODE_SESSION_ID")
 
 
 @click.command(cls=Command)

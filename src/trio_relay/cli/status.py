@@ -5,29 +5,52 @@ import click
 from trio_relay.cli.calling import call_relay, json_option, relay_option
 from trio_relay.cli.environment import agent_settings
 from trio_relay.cli.failures import UNREACHABLE, Failure
+from trio_relay.cli.session import agent_option, own_agent
 from trio_relay.cli.terminal import duration, echo_json, printable
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus, Rung
-from trio_relay.core.wire import Stats
+from trio_relay.core.wire import Agent, Stats
+from trio_relay.errors import Refused
 
 
 @click.command()
+@agent_option
 @json_option
 @relay_option
-def status(*, as_json: bool, relay_url: str | None) -> None:
-    """Show how the relay is doing."""
+def status(*, agent: str | None, as_json: bool, relay_url: str | None) -> None:
+    """Show how the relay is doing, and, run in an agent's session, who that is."""
 
-    async def work(relay: RelayClient) -> tuple[bool, Stats]:
-        return await relay.ready(), await relay.stats()
+    async def work(relay: RelayClient) -> tuple[bool, Stats, Agent | None]:
+        return await relay.ready(), await relay.stats(), await _whose(relay, agent)
 
-    ready, stats = call_relay(relay_url, work)
+    ready, stats, me = call_relay(relay_url, work)
     url = agent_settings(relay_url=relay_url).relay_url
     if as_json:
-        echo_json({"url": url, "ready": ready, "stats": stats})
+        echo_json({"url": url, "ready": ready, "stats": stats, "agent": me})
     else:
         click.echo(as_text(url, stats, ready=ready))
+        if me is not None:
+            click.echo(_line(me))
     if not ready:
         raise Failure(f"the relay at {url} is not ready", UNREACHABLE)
+
+
+async def _whose(relay: RelayClient, given: str | None) -> Agent | None:
+    """Tell whose session this is; None where it is nobody's."""
+    try:
+        return await relay.agent((await own_agent(relay, given)).agent_id)
+    except (Failure, Refused):
+        if given is not None:
+            raise
+        return None
+
+
+def _line(me: Agent) -> str:
+    hears = (
+        "hears messages" if me.ready else f"hears nothing now ({printable(me.ready_reason or 'not ready')})"
+    )
+    label = f", label {printable(me.label)}" if me.label else ""
+    return f"you         {printable(me.id)}{label}, {me.status}, {hears}"
 
 
 def as_text(url: str, stats: Stats, *, ready: bool) -> str:

@@ -1,0 +1,119 @@
+"""Which agent a command speaks as when it is run inside an agent's session: by the agent's program, or by its person.
+
+The session is known by the id its program puts into the environment of what it runs; the relay is asked whose it is.
+Else by the state file of its sidecar: the one that is set in the environment, or that of the `codex-relay` among our
+parent processes.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import platformdirs
+
+from trio_relay.cli.environment import sidecar_settings
+from trio_relay.cli.failures import BAD_INPUT, Failure
+from trio_relay.cli.mcp import sessions_of
+from trio_relay.client.http import RelayClient
+from trio_relay.core.targets import check_agent_id
+from trio_relay.errors import Refused
+from trio_relay.mcp.speaker import Origin, Speaker, speaker_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _State(msgspec.Struct, rename="camel"):
+    """What we read of a sidecar's state file."""
+
+    agent_id: str | None = None
+    pid: int | None = None
+
+
+def agent_option(function: Function) -> Function:
+    """Add ``--agent``, which is also called ``--from``."""
+    option = click.option(
+        "--agent",
+        "--from",
+        "agent",
+        metavar="AGENT",
+        help="Who is meant; default: the agent of the session this is run in.",
+    )
+    return option(function)
+
+
+async def own_agent(relay: RelayClient, given: str | None) -> Speaker:
+    """Tell which agent this command speaks as.
+
+    Raises:
+        Failure: nobody can tell.
+        Refused: the token is bound to another agent.
+        Conflict: two agents have registered this session.
+
+    """
+    if given is not None:
+        check_agent_id(given)
+        return await speaker_of(relay, Origin(named=given))
+    sessions = sessions_of(os.environ)
+    try:
+        return await speaker_of(relay, Origin(sessions=sessions))
+    except Refused as unknown:
+        if unknown.code not in {"unknown_session", "unknown_speaker"}:
+            raise
+    kept_at = sidecar_settings().state_path
+    found = _state(Path(kept_at)).agent_id if kept_at is not None else None
+    found = found or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
+    if found is not None:
+        return await speaker_of(relay, Origin(named=found))
+    where = f"no agent has registered session {sessions[0]}" if sessions else "this is no agent's session"
+    raise Failure(
+        f"{where}: run it in one that `codex-relay` has started, or name the agent with --agent "
+        "(`trio-relay agents` lists them); `trio-relay send` writes as yourself",
+        BAD_INPUT,
+    )
+
+
+def agent_of_parents(runs: Path, pid: int) -> str | None:
+    """Find the agent of the session whose `codex-relay` is among the parents of process `pid`.
+
+    A sidecar hangs on a leash, and the leash on the launcher: three generations, no more, because further up are the
+    person's own shell and terminal, which other sessions share.
+    """
+    ours = set(parents(pid))
+    for file in runs.glob("*/sidecar.json"):
+        state = _state(file)
+        if state.pid is not None and ours & set(islice(parents(state.pid), 3)):
+            return state.agent_id
+    return None
+
+
+def parents(pid: int) -> Iterator[int]:
+    """Follow a process up: itself, its parent, and so on."""
+    while pid > 1:
+        yield pid
+        parent = _parent(pid)
+        if parent is None:
+            return
+        pid = parent
+
+
+def _parent(pid: int) -> int | None:
+    with suppress(OSError):
+        # The program's name stands in parentheses and may hold anything, spaces and parentheses too.
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    with suppress(OSError, ValueError):  # no /proc: macOS
+        command = ["ps", "-o", "ppid=", "-p", str(pid)]
+        return int(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603
+    return None
+
+
+def _state(file: Path) -> _State:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_State)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return _State()
