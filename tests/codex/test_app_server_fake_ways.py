@@ -25,11 +25,12 @@ async def test_an_old_codex_names_a_turn_that_never_runs(autojump_clock: Clock) 
         await trio.sleep(1)
         assert await server.turn_start(thread_id, "two", "relay:2") != turn_id
         await trio.sleep(1)
-        assert fake.thread(thread_id).user_texts == ["one"]  # and a steer waits for the reply
+        assert fake.thread(thread_id).user_texts == ["one\n[relay:1]"]  # and a steer waits for the reply
         hold.set()
         await trio.sleep(1)
-        assert fake.thread(thread_id).user_texts == ["one", "two"]
-        assert await server.user_messages(thread_id) == []  # no client ids: nothing can be proven
+        assert fake.thread(thread_id).user_texts == ["one\n[relay:1]", "two\n[relay:2]"]
+        found = await server.user_messages(thread_id)  # by the ids in the texts: none was given back
+        assert [(one.client_id, one.proof) for one in found] == [("relay:1", "text"), ("relay:2", "text")]
 
 
 async def test_a_turn_that_has_just_been_started_cannot_be_interrupted_yet(autojump_clock: Clock) -> None:

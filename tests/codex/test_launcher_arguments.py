@@ -11,9 +11,11 @@ from trio_relay.codex.arguments import (
     read_codex_arguments,
     tui_command,
 )
+from trio_relay.codex.capabilities import Capabilities, capabilities_of
 from trio_relay.core.approval import Approval, permissions
 from trio_relay.errors import Invalid
 
+NEWEST = Capabilities()
 OURS = ("--ask-for-approval", "never", "--sandbox", "workspace-write")
 
 
@@ -99,12 +101,33 @@ def test_a_prompt_is_no_command() -> None:
 
 
 def test_the_tui_is_told_where_to_work_unless_the_user_did() -> None:
-    plain = tui_command("/bin/codex", "ws://127.0.0.1:1", "/project", CodexArguments())
+    plain = tui_command("/bin/codex", "ws://127.0.0.1:1", "/project", CodexArguments(), can=NEWEST)
     assert plain[:1] == ("/bin/codex",)
     assert plain[plain.index("-C") + 1] == "/project"
-    chosen = tui_command("codex", "ws://127.0.0.1:1", "/project", read_codex_arguments(("--cd", "/other")))
+    elsewhere = read_codex_arguments(("--cd", "/other"))
+    chosen = tui_command("codex", "ws://127.0.0.1:1", "/project", elsewhere, can=NEWEST)
     assert "-C" not in chosen
     assert chosen[-2:] == ("--cd", "/other")
+
+
+def test_permissions_nobody_chose_bar_no_resume() -> None:
+    """Codex 0.169: "Permission overrides are not supported when resuming a remote task."."""
+
+    def tui(arguments: CodexArguments, version: str) -> tuple[str, ...]:
+        return tui_command(
+            "codex", "ws://x", "/project", arguments, can=capabilities_of(f"codex/{version}.0")
+        )
+
+    plain = CodexArguments()
+    config = ("-c", 'approval_policy="never"', "-c", 'sandbox_mode="workspace-write"')
+    assert plain.as_config == config
+    assert not set(OURS) & set(tui(plain, "0.169"))
+    for older in ("0.130", "0.150"):
+        assert tui(plain, older)[-4:] == OURS
+    chosen = read_codex_arguments(("-a", "on-request"))
+    assert chosen.as_config == ()
+    assert tui(chosen, "0.169")[-4:] == ("--sandbox", "workspace-write", "-a", "on-request")
+    assert read_codex_arguments(("resume", "--last")).as_config == ()
 
 
 def test_the_token_is_in_no_command_line() -> None:

@@ -279,3 +279,36 @@ async def test_an_app_server_that_comes_back_with_the_person_elsewhere_is_follow
         async with person(stage) as again:
             await again.resume(elsewhere)
             await in_thread(bob, elsewhere)
+
+
+async def settings(stage: Stage, thread_id: str, **changes: Any) -> None:
+    """As /permissions does."""
+    async with open_app_server(stage.fake.url, dial=stage.fake.dial) as tui:
+        await tui.call("thread/settings/update", {"threadId": thread_id, **changes})
+
+
+async def test_the_session_s_permissions_hold_in_the_next_thread(stage: Stage) -> None:
+    policies: dict[str, Any] = {"approval_policy": "never", "sandbox": "workspace-write"}
+    async with person(stage) as ann:
+        first = await ann.new()
+        await settings(stage, first, approvalPolicy="never")  # as the app-server's configuration does
+        async with stage.sidecar(thread_mode="resume", thread_id=first, follow="person", **policies) as bob:
+            second = await ann.new()
+            await in_thread(bob, second)
+            assert stage.fake.thread(second).rollout.approval_policy == "never"
+            third = await ann.new()
+            await in_thread(bob, third)
+            assert stage.fake.thread(third).rollout.approval_policy == "never"
+
+
+async def test_a_person_who_chose_other_permissions_is_not_overruled(stage: Stage) -> None:
+    policies: dict[str, Any] = {"approval_policy": "never", "sandbox": "workspace-write"}
+    async with person(stage) as ann:
+        first = await ann.new()
+        await settings(stage, first, approvalPolicy="never")
+        async with stage.sidecar(thread_mode="resume", thread_id=first, follow="person", **policies) as bob:
+            await settings(stage, first, approvalPolicy="untrusted")
+            await in_thread(bob, await ann.new())
+            assert stage.fake.thread(bob.thread_id).rollout.approval_policy == "on-request"
+            await in_thread(bob, await ann.new())
+            assert stage.fake.thread(bob.thread_id).rollout.approval_policy == "on-request"

@@ -261,10 +261,10 @@ async def test_without_its_state_file_it_still_says_nothing_twice(stage: Stage) 
         assert stage.fake.thread(thread_id).client_ids == [f"relay:{ids}", f"relay:{late.id}"]
 
 
-async def test_a_codex_too_old_to_prove_delivery_is_refused_with_the_reason(stage: Stage) -> None:
-    async with fake_app_server(version="0.130.0") as old:
+async def test_a_codex_older_than_any_that_was_tried_is_refused_with_the_reason(stage: Stage) -> None:
+    async with fake_app_server(version="0.129.0") as old:
         stage.fake = old
         async with stage.sidecar(ready=False) as bob:
             await trio.sleep(5)
-            assert bob.state.reason == "Codex 0.130 is too old: 0.150 or newer is needed"
+            assert bob.state.reason == "Codex 0.129 is too old: 0.130 or newer is needed"
             assert not (await stage.relay.agent(bob.agent_id)).ready

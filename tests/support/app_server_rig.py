@@ -16,7 +16,6 @@ from trio_relay.codex.dial import Dial, dial_url
 from trio_relay.codex.protocol import (
     Event,
     Notification,
-    ThreadView,
     TurnEnded,
     UserMessageSeen,
 )
@@ -43,7 +42,7 @@ class Watch:
     """Everything one connection hears of one thread, as it comes."""
 
     def __init__(self, server: AppServer, thread_id: str) -> None:
-        self.view = ThreadView(thread_id)
+        self.view = server.view(thread_id)
         self.heard: list[Notification] = []
         self.events: list[Event] = []
         self._server = server

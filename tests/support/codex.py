@@ -8,12 +8,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def codex_program() -> str:
-    """The path of the real Codex; the test fails, saying how to get one, where there is none."""
-    named = os.environ.get("TRIO_RELAY_TEST_CODEX")
-    path = Path(named) if named else ROOT / ".tools/codex/node_modules/.bin/codex"
+#: Older versions that are tried too: not in the default run, see `older_versions`.
+OLDER = ("0.130.0", "0.150.0")
+
+
+def codex_program(version: str | None = None) -> str:
+    """The path of the real Codex, the newest or an older `version`; without it the test fails and says how to get it."""
+    suffix = "" if version is None else "-" + version
+    variable = "TRIO_RELAY_TEST_CODEX" + suffix.replace("-", "_").replace(".", "_")
+    named = os.environ.get(variable)
+    path = Path(named) if named else ROOT / f".tools/codex{suffix}/node_modules/.bin/codex"
     if not path.exists():
-        pytest.fail(
-            f"no Codex at {path}: scripts/test installs it, or set TRIO_RELAY_TEST_CODEX", pytrace=False
-        )
+        how = "scripts/test installs it" if version is None else f"scripts/codex {version} installs it"
+        pytest.fail(f"no Codex at {path}: {how}, or set {variable}", pytrace=False)
     return str(path)
+
+
+def older_versions() -> tuple[str, ...]:
+    """The older versions to try: those of CODEX_VERSIONS, comma separated, or ``all``; none by default."""
+    wanted = os.environ.get("CODEX_VERSIONS", "")
+    return OLDER if wanted == "all" else tuple(filter(None, wanted.split(",")))

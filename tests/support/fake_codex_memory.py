@@ -247,12 +247,27 @@ class Memory:
         for question in self._questions.values():
             if question.thread_id == thread_id:
                 client.send(question.frame)
-        answer: dict[str, Any] = {"thread": thread.describe()}
+        answer: dict[str, Any] = {
+            "thread": thread.describe(),
+            "approvalPolicy": rollout.approval_policy,
+            "sandbox": rollout.sandbox,
+        }
         if "initialTurnsPage" in params:
             answer["initialTurnsPage"] = page_of(rollout.turns[::-1], params["initialTurnsPage"])
         if not loaded:
             thread.take_next()
         return answer
+
+    def _settings_update(self, client: Client, params: Params) -> dict[str, Any]:
+        thread = self._loaded(params)
+        rollout = thread.rollout
+        before = (rollout.approval_policy, rollout.sandbox)
+        rollout.approval_policy = params.get("approvalPolicy") or rollout.approval_policy
+        rollout.sandbox = params.get("sandboxPolicy") or rollout.sandbox
+        if (rollout.approval_policy, rollout.sandbox) != before:
+            settings = {"approvalPolicy": rollout.approval_policy, "sandboxPolicy": rollout.sandbox}
+            thread.tell("thread/settings/updated", {"threadId": thread.id, "threadSettings": settings})
+        return {}
 
     async def _goal_told(self, thread_id: str) -> None:
         """Tell everybody of the goal, right after the answer of a resume: there is none."""
@@ -353,6 +368,7 @@ _CALLS: dict[str, Callable[[Memory, Client, Params], dict[str, Any]]] = {
     "thread/start": Memory._thread_start,
     "thread/resume": Memory._thread_resume,
     "thread/fork": Memory._thread_fork,
+    "thread/settings/update": Memory._settings_update,
     "thread/read": Memory._thread_read,
     "thread/loaded/list": Memory._loaded_list,
     "thread/unsubscribe": Memory._unsubscribe,

@@ -34,6 +34,7 @@ class Rollout:
     items: list[dict[str, Any]] = field(default_factory=list)  # entries of thread/items/list
     turns: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)  # what the model is shown
+    sandbox: dict[str, Any] = field(default_factory=lambda: {"type": "workspaceWrite"})
     name: str | None = None
     source: str | None = None  # threadSource: "user" for one a person began at a TUI
     ephemeral: bool = False

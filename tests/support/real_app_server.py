@@ -21,7 +21,10 @@ _ADDRESS = re.compile(rb"listening on: (ws://127\.0\.0\.1:\d+)\s")
 class RealAppServer:
     """A ``codex app-server`` process. Made by `real_app_server`."""
 
-    def __init__(self, nursery: trio.Nursery, model: MockModel, home: Path, cwd: Path, url: str) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, model: MockModel, home: Path, cwd: Path, url: str, version: str | None
+    ) -> None:
+        self.program = codex_program(version)
         self.model = model
         self.cwd = cwd
         self.url = url
@@ -40,7 +43,7 @@ class RealAppServer:
             await self._gone.wait()
         self._gone = trio.Event()
         self._process = await trio.lowlevel.open_process(
-            [codex_program(), "app-server", "--listen", self.url, *self.arguments],
+            [self.program, "app-server", "--listen", self.url, *self.arguments],
             env=self._environment,
             cwd=self.cwd,
             stdin=subprocess.DEVNULL,
@@ -88,14 +91,17 @@ async def _address(stderr: trio.abc.ReceiveStream) -> str:
 
 @asynccontextmanager
 async def real_app_server(
-    path: Path, *, token: str | None = None, url: str = "ws://127.0.0.1:0"
+    path: Path, *, token: str | None = None, url: str = "ws://127.0.0.1:0", version: str | None = None
 ) -> AsyncGenerator[RealAppServer]:
-    """Run the real app-server for the time of the block, its home and working directory under `path`."""
+    """Run the real app-server for the time of the block, its home and working directory under `path`.
+
+    `version`: an older one than the newest.
+    """
     home, cwd = path / "home", path / "work"
     home.mkdir()
     cwd.mkdir()
     async with mock_model() as model, trio.open_nursery() as nursery:
-        real = RealAppServer(nursery, model, home, cwd, url)
+        real = RealAppServer(nursery, model, home, cwd, url, version)
         if token is not None:
             file = home / "token"
             file.write_text(token + "\n")

@@ -4,14 +4,15 @@
 is named. Frames and turn state are in `protocol`, the wire is in `connection`.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
 
 from trio_relay import __version__
+from trio_relay.codex.capabilities import capabilities_of
 from trio_relay.codex.connection import Connection
 from trio_relay.codex.dial import Dial, dial_url
 from trio_relay.codex.protocol import (
@@ -19,9 +20,11 @@ from trio_relay.codex.protocol import (
     Notification,
     NotResumable,
     RemoteProtocolError,
+    ThreadView,
     TurnEnded,
     UserMessageSeen,
     read_status,
+    signed,
     text_at,
     turn_ended,
     user_message,
@@ -48,6 +51,12 @@ UNWANTED_STREAMS = (
 )
 _WANTED = ("thread/", "turn/", "error")
 _WANTED_ITEMS = ("userMessage", "agentMessage")
+#: What a sandbox is called on the command line, and in the protocol.
+SANDBOXES = {
+    "read-only": "readOnly",
+    "workspace-write": "workspaceWrite",
+    "danger-full-access": "dangerFullAccess",
+}
 #: Entries a page: whole pages must fit into a frame, and one user message may be a megabyte.
 _PAGE = 25
 
@@ -62,11 +71,15 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A thread this connection hears of now: its status, and the turn that runs, if one does."""
+    """A thread this connection hears of now: its status, and the turn that runs, if one does.
+
+    `permissions`: its ``approvalPolicy`` and ``sandbox``, as the server writes them.
+    """
 
     thread_id: str
     status: str
     turn_id: str | None
+    permissions: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def wanted(notification: Notification) -> bool:
@@ -145,6 +158,7 @@ class AppServer:
     def __init__(self, connection: Connection, user_agent: str) -> None:
         self._connection = connection
         self.user_agent = user_agent
+        self.can = capabilities_of(user_agent)
         #: What the server tells of threads, in order; ends when the connection is lost.
         self.notifications: trio.MemoryReceiveChannel[Notification] = connection.notifications
         self.call = connection.call
@@ -153,6 +167,10 @@ class AppServer:
     def lost(self) -> str | None:
         """Why the connection is gone, or None while it holds."""
         return self._connection.lost
+
+    def view(self, thread_id: str) -> ThreadView:
+        """Make the view of one of this server's threads, of which nothing is known yet."""
+        return ThreadView(thread_id, echoes=self.can.echoes_client_ids)
 
     # Threads
 
@@ -199,7 +217,16 @@ class AppServer:
         turns = page.get("data") if isinstance(page, dict) else None
         newest = turns[0] if isinstance(turns, list) and turns else None
         running = newest is not None and text_at(newest, "status") == "inProgress"
-        return Attached(thread_id, status, text_at(newest, "id") if running else None)
+        permissions = {name: answer.get(name) for name in ("approvalPolicy", "sandbox")}
+        return Attached(thread_id, status, text_at(newest, "id") if running else None, permissions)
+
+    async def set_permissions(self, thread_id: str, permissions: Mapping[str, Any]) -> None:
+        """Give a thread the permissions of another (`Attached.permissions`). Not in 0.130."""
+        wishes = {
+            "approvalPolicy": permissions.get("approvalPolicy"),
+            "sandboxPolicy": permissions.get("sandbox"),
+        }
+        await self.call("thread/settings/update", {"threadId": thread_id, **wishes})
 
     async def thread_read(self, thread_id: str) -> dict[str, Any]:
         """Describe a loaded or stored thread, without its turns."""
@@ -234,9 +261,9 @@ class AppServer:
         """Start a turn with `text`: its id. While a turn runs the text joins that turn instead and its id is returned.
 
         Accepted is not delivered: an interrupt can lose the text. The same `client_id` twice is two messages. Codex
-        0.130 answers a joining start with the id of a turn that never runs.
+        0.130 answers a joining start with the id of a turn that never runs (`Capabilities.names_joined_turns`).
         """
-        answer = await self.call("turn/start", {"threadId": thread_id, **_said(text, client_id)})
+        answer = await self.call("turn/start", {"threadId": thread_id, **self._said(text, client_id)})
         return text_at(answer, "turn", "id")
 
     async def turn_steer(self, thread_id: str, turn_id: str, text: str, client_id: str) -> str:
@@ -244,7 +271,7 @@ class AppServer:
 
         Raises `NoActiveTurn` or `TurnMismatch` when the thread has moved on. An interrupt can lose an accepted text.
         """
-        params = {"threadId": thread_id, "expectedTurnId": turn_id, **_said(text, client_id)}
+        params = {"threadId": thread_id, "expectedTurnId": turn_id, **self._said(text, client_id)}
         return text_at(await self.call("turn/steer", params), "turnId")
 
     async def turn_interrupt(self, thread_id: str, turn_id: str) -> None:
@@ -264,7 +291,7 @@ class AppServer:
         the two loses it, and never doubles it. After an interrupt the queue stands still until a turn completes or
         `queue_start`, also through a restart.
         """
-        answer = await self.call("thread/queue/add", {"threadId": thread_id, **_said(text, client_id)})
+        answer = await self.call("thread/queue/add", {"threadId": thread_id, **self._said(text, client_id)})
         return _queued(_part(answer, "queuedSubmission"))
 
     async def queue_list(self, thread_id: str) -> list[Queued]:
@@ -306,14 +333,14 @@ class AppServer:
             except NotResumable:
                 return []
             items = [(item, text_at(turn, "id")) for turn in turns for item in _items(turn)]
-        return [seen for item, turn_id in items if (seen := user_message(item, turn_id)) is not None]
+        return [seen for item, turn_id in items if (seen := self._user_message(item, turn_id)) is not None]
 
     async def newest_turn_begun_by(self, thread_id: str) -> str | None:
         """Say which client id the text that began the thread's newest turn carries: empty for none, None for no text."""
         turns, _ = await self._page("thread/turns/list", {"threadId": thread_id, "limit": 1}, None)
         for item in _items(turns[0]) if turns else ():
             if item.get("type") == "userMessage":
-                seen = user_message(item, text_at(turns[0], "id"))
+                seen = self._user_message(item, text_at(turns[0], "id"))
                 return "" if seen is None else seen.client_id
         return None
 
@@ -333,6 +360,14 @@ class AppServer:
                     return None if text_at(turn, "status") == "inProgress" else turn_ended(turn)
             if cursor is None:
                 return None
+
+    def _said(self, text: str, client_id: str) -> dict[str, Any]:
+        if not self.can.echoes_client_ids:
+            text = signed(text, client_id)
+        return {"input": [{"type": "text", "text": text}], "clientUserMessageId": client_id}
+
+    def _user_message(self, item: dict[str, Any], turn_id: str) -> UserMessageSeen | None:
+        return user_message(item, turn_id, echoes=self.can.echoes_client_ids)
 
     async def diagnostics_pid(self) -> int | None:
         """Return the process id of the native server; Codex from npm is a wrapper around it."""
@@ -373,7 +408,3 @@ def _items(turn: Any) -> list[dict[str, Any]]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise RemoteProtocolError("the app-server left out a turn's items")
     return items
-
-
-def _said(text: str, client_id: str) -> dict[str, Any]:
-    return {"input": [{"type": "text", "text": text}], "clientUserMessageId": client_id}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from trio_relay.codex.capabilities import Capabilities
 from trio_relay.core.approval import Approval, Permissions, permissions
 from trio_relay.errors import Invalid
 
@@ -107,6 +108,19 @@ class CodexArguments:
             added += ["--sandbox", sandbox]
         return tuple(added)
 
+    @property
+    def as_config(self) -> tuple[str, ...]:
+        """The permissions as configuration of the app-server, where the user's own arguments choose none."""
+        if self.approval_policy is not None or self.sandbox is not None or not self.filled_in:
+            return ()
+        approval_policy, sandbox = self.permissions
+        return (
+            "-c",
+            f"approval_policy={json.dumps(approval_policy)}",
+            "-c",
+            f"sandbox_mode={json.dumps(sandbox)}",
+        )
+
 
 def read_codex_arguments(given: tuple[str, ...], default: Permissions = DEFAULT) -> CodexArguments:
     """Read what `given` chooses. Raises `Invalid` for what cannot work in a session joined to the relay."""
@@ -202,11 +216,15 @@ def app_server_command(
     )
 
 
-def tui_command(codex: str, url: str, cwd: str, arguments: CodexArguments) -> tuple[str, ...]:
-    """Start the TUI on the app-server at `url`.
+def tui_command(
+    codex: str, url: str, cwd: str, arguments: CodexArguments, *, can: Capabilities
+) -> tuple[str, ...]:
+    """Start the TUI on the app-server at `url`, which `can` do something.
 
-    Without ``-C`` it would work in the app-server's directory (Codex 0.169).
+    Without ``-C`` it would work in the app-server's directory (Codex 0.169). Permissions nobody chose are left to the
+    app-server's configuration (`as_config`) where they would bar ``/resume``.
     """
     where = () if arguments.cwd is not None else ("-C", cwd)
     remote = ("--remote", url, "--remote-auth-token-env", TOKEN_VARIABLE)
-    return (codex, *remote, *where, *arguments.filled_in, *arguments.given)
+    permissions = () if can.flags_bar_resume and arguments.as_config else arguments.filled_in
+    return (codex, *remote, *where, *permissions, *arguments.given)

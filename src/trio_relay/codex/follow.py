@@ -41,11 +41,12 @@ RESUMED = "resumed it"
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The person is in another thread now; `how` finishes the sentence "the person ..."."""
+    """The person is in another thread now; `how` finishes the sentence "the person ...". `new`: it began just now."""
 
     thread_id: str
     how: str
     forked_from: str | None = None
+    new: bool = False
 
 
 def is_persons_own(thread: Mapping[str, Any]) -> bool:
@@ -124,8 +125,8 @@ class Follower:
             return None
         forked_from = thread.get("forkedFromId")
         if isinstance(forked_from, str):
-            return Move(thread["id"], f"forked it from {forked_from}", forked_from)
-        return Move(thread["id"], "began it")
+            return Move(thread["id"], f"forked it from {forked_from}", forked_from, new=True)
+        return Move(thread["id"], "began it", new=True)
 
     async def _changed(self, thread_id: Any, status: Any) -> Move | None:
         if not isinstance(thread_id, str):

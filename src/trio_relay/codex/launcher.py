@@ -33,6 +33,7 @@ from trio_relay.codex.arguments import (
     RelayTools,
     tui_command,
 )
+from trio_relay.codex.capabilities import Capabilities
 from trio_relay.codex.follow import first_thread
 from trio_relay.codex.processes import Command, leashed
 from trio_relay.codex.run_directory import RunDirectory
@@ -74,6 +75,12 @@ class Launch:
     thread_mode: str = "start"
     thread_id: str | None = None
     tools: RelayTools | None = None
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Configuration of the app-server; without a TUI the sidecar chooses the permissions."""
+        tools = () if self.tools is None else self.tools.overrides
+        return tools if self.headless else (*tools, *self.arguments.as_config)
 
     def delays(self) -> Iterator[float]:
         """Pauses before each start of a process that keeps dying, seconds."""
@@ -134,7 +141,7 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
                 run,
                 port=plan.port,
                 delays=plan.delays,
-                overrides=() if plan.tools is None else plan.tools.overrides,
+                overrides=plan.overrides,
             )
         )
         if plan.headless:
@@ -147,14 +154,14 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
 async def _with_tui(plan: Launch, run: RunDirectory, url: str, outcome: Outcome) -> None:
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(_CONNECT_TIMEOUT) as connecting:
-            threads = await nursery.start(_observe, plan, run, url)
+            threads, can = await nursery.start(_observe, plan, run, url)
         if connecting.cancelled_caught:
             raise AppServerFailed(
                 f"codex app-server does not answer at {url}: {run.last_words('app-server')}"
             )
         nursery.start_soon(_join_first, plan, run, url, threads, outcome)
         environment = {**plan.environment, TOKEN_VARIABLE: run.token_file.read_text()}
-        arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments)
+        arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments, can=can)
         async with leashed(Command(arguments, environment, plan.cwd, terminal=True)) as tui:
             outcome.exit_code = await tui.wait()
         outcome.thread_id = _last_thread(plan, run, url) or outcome.thread_id
@@ -167,7 +174,7 @@ async def _observe(
     run: RunDirectory,
     url: str,
     *,
-    task_status: trio.TaskStatus[trio.MemoryReceiveChannel[str]],
+    task_status: trio.TaskStatus[tuple[trio.MemoryReceiveChannel[str], Capabilities]],
 ) -> None:
     """Tell which thread the person opens first. `started` once we listen: the TUI may then start its own."""
     send, receive = trio.open_memory_channel[str](1)
@@ -181,7 +188,7 @@ async def _observe(
         nonlocal listening
         if not listening:
             listening = True
-            task_status.started(receive)
+            task_status.started((receive, server.can))
         await send.send(await first_thread(server))
         looking.cancel()
 

@@ -45,12 +45,16 @@ The proof of delivery
     ``item/started`` 7 came back without the message, of 8 killed at ``item/completed`` none did (Codex 0.169; the
     two are 2 to 4 ms apart). From then on the thread's history holds the client id.
 
+    Codex 0.130 gives no client id back. There the id stands in the last line of the text, outside of everything
+    anybody else wrote, and is read from there: `UserMessageSeen.proof` says ``text`` then.
+
 Faults
     `RemoteProtocolError`: the peer sent what this protocol does not allow; the connection is of no more use. Nothing
     else is raised for any text. Unknown notifications, statuses, item types and fields are no fault: Codex adds some
     in every release.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +94,7 @@ __all__ = [
     "UserMessageSeen",
     "agent_message",
     "read_status",
+    "signed",
     "text_at",
     "turn_ended",
     "user_message",
@@ -105,11 +110,15 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class UserMessageSeen:
-    """A user message of ours entered the model's context: the proof of delivery."""
+    """A user message of ours entered the model's context: the proof of delivery.
+
+    `proof`: whether Codex gave the id back (``clientId``) or it was read out of the ``text``.
+    """
 
     client_id: str
     turn_id: str
     item_id: str
+    proof: str = "clientId"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +154,13 @@ Event = TurnStarted | UserMessageSeen | TurnEnded | StatusChanged | QueueChanged
 
 @dataclass(slots=True)
 class ThreadView:
-    """Where one thread stands, as the server last told. The table in this module's opening text is its program."""
+    """Where one thread stands, as the server last told. The table in this module's opening text is its program.
+
+    `echoes`: whether the server gives client ids back.
+    """
 
     thread_id: str
+    echoes: bool = True
     status: str = "notLoaded"
     flags: tuple[str, ...] = ()
     turn_id: str | None = None
@@ -188,7 +201,7 @@ class ThreadView:
         words = agent_message(item)
         if words is not None:
             self._last_words[turn_id] = words
-        seen = user_message(item, turn_id)
+        seen = user_message(item, turn_id, echoes=self.echoes)
         return [] if seen is None else [seen]
 
     def _turn_completed(self, params: dict[str, Any]) -> list[Event]:
@@ -228,11 +241,32 @@ def read_status(status: Any) -> tuple[str, tuple[str, ...]]:
     return text_at(status, "type"), words
 
 
-def user_message(item: dict[str, Any], turn_id: str) -> UserMessageSeen | None:
-    """Read a thread item: a user message that carries a client id, or None. Codex 0.130 carries none."""
-    if item.get("type") != "userMessage" or not isinstance(item.get("clientId"), str):
+def user_message(item: dict[str, Any], turn_id: str, *, echoes: bool = True) -> UserMessageSeen | None:
+    """Read a thread item: a user message that carries a client id, or None.
+
+    `echoes` false: a server that gives no client ids back; the id is the last line of the text then (`signed`).
+    """
+    if item.get("type") != "userMessage":
         return None
-    return UserMessageSeen(item["clientId"], turn_id, text_at(item, "id"))
+    if isinstance(item.get("clientId"), str):
+        return UserMessageSeen(item["clientId"], turn_id, text_at(item, "id"))
+    found = None if echoes else _SIGNATURE.search(_text_of(item))
+    return None if found is None else UserMessageSeen(found[1], turn_id, text_at(item, "id"), "text")
+
+
+_SIGNATURE = re.compile(r"\n\[([^\[\]\s]+)\]\s*\Z")
+
+
+def signed(text: str, client_id: str) -> str:
+    """Write the client id into the text, for a server that does not give it back."""
+    return f"{text}\n[{client_id}]"
+
+
+def _text_of(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    last = content[-1] if isinstance(content, list) and content else None
+    text = last.get("text") if isinstance(last, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 def agent_message(item: Any) -> str | None:

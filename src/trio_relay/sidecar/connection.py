@@ -6,7 +6,6 @@ be loaded. Where it follows a person, the thread is theirs, and it moves when th
 is known).
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,24 +13,25 @@ import structlog
 import trio
 
 from trio_relay.codex.app_server import AppServer, Attached
+from trio_relay.codex.capabilities import OLDEST
 from trio_relay.codex.follow import Follower, Move
 from trio_relay.codex.protocol import (
     CallFailed,
     NotResumable,
+    QueueChanged,
     ThreadClosed,
     TurnEnded,
     UserMessageSeen,
 )
 from trio_relay.errors import ConnectionLost
 from trio_relay.sidecar.ledger import Ledger
+from trio_relay.sidecar.permissions import SessionPermissions
 from trio_relay.sidecar.state_file import StateFile
 from trio_relay.sidecar.status import Situation
 from trio_relay.sidecar.threads import Threads
 
 log = structlog.get_logger(__name__)
 
-#: The oldest Codex that says which user messages are ours.
-OLDEST = (0, 150)
 #: Pauses between attempts to resume a thread whose history is only just being written (Codex 0.169: up to 75 ms).
 _RESUME_PAUSES = (0.05, 0.1, 0.2, 0.4)
 #: Threads whose introduction is remembered, for when the person comes back to one.
@@ -71,7 +71,7 @@ async def attach(server: AppServer, wishes: Wishes, book: StateFile) -> Attached
 
     Raises `NotAttached` when the thread that was asked for cannot be had, or no thread can be started.
     """
-    _check_version(server.user_agent)
+    _check_version(server)
     try:
         if wishes.thread_id is not None:
             try:
@@ -88,11 +88,12 @@ async def attach(server: AppServer, wishes: Wishes, book: StateFile) -> Attached
         raise NotAttached(f"the app-server gives no thread: {error.message}") from error
 
 
-def _check_version(user_agent: str) -> None:
-    """Refuse a Codex whose deliveries cannot be proven: 0.130 does not echo client ids."""
-    found = re.search(r"/(\d+)\.(\d+)\.", user_agent)
-    if found is not None and (int(found[1]), int(found[2])) < OLDEST:
-        raise NotAttached(f"Codex {found[1]}.{found[2]} is too old: 0.150 or newer is needed")
+def _check_version(server: AppServer) -> None:
+    """Refuse a Codex older than any this was tried with: what it would do with a message is unknown."""
+    version = server.can.version
+    if version is not None and version < OLDEST:
+        found, needed = (".".join(map(str, one)) for one in (version, OLDEST))
+        raise NotAttached(f"Codex {found} is too old: {needed} or newer is needed")
 
 
 async def _resume(server: AppServer, thread_id: str, wishes: Wishes, book: StateFile) -> Attached:
@@ -131,7 +132,13 @@ async def _introduce(server: AppServer, thread_id: str, wishes: Wishes, book: St
 
 
 async def listen(
-    server: AppServer, threads: Threads, ledger: Ledger, situation: Situation, follower: Follower | None
+    server: AppServer,
+    threads: Threads,
+    ledger: Ledger,
+    situation: Situation,
+    *,
+    permissions: SessionPermissions,
+    follower: Follower | None,
 ) -> Move:
     """Follow the threads until the person goes to another one: where to. Raises `ConnectionLost`."""
     async for notification in server.notifications:
@@ -139,14 +146,18 @@ async def listen(
         for event in () if view is None else view.apply(notification):
             assert view is not None
             match event:
-                case UserMessageSeen(client_id, turn_id, item_id):
-                    ledger.saw(client_id, turn_id, item_id, view.thread_id)
+                case UserMessageSeen(client_id, turn_id, item_id, proof):
+                    ledger.saw(client_id, turn_id, item_id, view.thread_id, proof)
                 case TurnEnded():
                     ledger.ended(event)
+                case QueueChanged():
+                    threads.queue_changed = True
                 case ThreadClosed() if view is threads.current:
                     raise ConnectionLost("the app-server closed the thread")
                 case ThreadClosed():
                     threads.forget(view.thread_id)
+        if view is threads.current:
+            permissions.told(notification)
         situation.turn(threads.current.turn_id, active=threads.current.active)
         ledger.bell.ring()
         if follower is not None and (move := await follower.take(notification)) is not None:

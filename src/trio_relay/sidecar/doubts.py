@@ -74,7 +74,7 @@ async def _read_threads(server: AppServer, threads: Threads, ledger: Ledger) -> 
     others = {handoff.thread_id for handoff in ledger.doubtful} - {None, ours}
     for thread_id in (ours, *sorted(filter(None, others))):
         for seen in await _user_messages(server, thread_id, ours=ours):
-            ledger.saw(seen.client_id, seen.turn_id, seen.item_id, thread_id)
+            ledger.saw(seen.client_id, seen.turn_id, seen.item_id, thread_id, seen.proof)
 
 
 async def _user_messages(server: AppServer, thread_id: str, *, ours: str) -> list[UserMessageSeen]:

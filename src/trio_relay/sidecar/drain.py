@@ -151,8 +151,8 @@ class Deliverer:
         evidence = {"canary": "the thread is there", "threadId": self.view.thread_id, "thread": status}
         self.ledger.finish(handoff, Rung.SETTLED, evidence)
 
-    async def _say(self, handoff: HandOff, text: str) -> str:
-        """Put the text into the thread: the id of the turn that took it."""
+    async def _say(self, handoff: HandOff, text: str) -> str | None:
+        """Put the text into the thread: the id of the turn that took it, or None where it cannot be told."""
         thread_id, turn_id = self.view.thread_id, self.view.turn_id
         if handoff.mode is Delivery.INTERRUPT and turn_id is not None:
             await self._interrupt(turn_id)
@@ -162,7 +162,8 @@ class Deliverer:
             except CallFailed as error:  # the turn has ended, or is of a kind that takes no text
                 log.info("steer refused, starting", turn=turn_id, reason=error.message)
                 handoff.mode = Delivery.START
-        return await self.server.turn_start(thread_id, text, handoff.client_id)
+        started = await self.server.turn_start(thread_id, text, handoff.client_id)
+        return started if self.server.can.names_joined_turns else None
 
     async def _steer(self, turn_id: str, text: str, client_id: str) -> str:
         try:

@@ -190,7 +190,7 @@ class Ledger:
         self._changed()
         return bool(handoff.messages)
 
-    def accepted(self, handoff: HandOff, turn_id: str, now: float) -> None:
+    def accepted(self, handoff: HandOff, turn_id: str | None, now: float) -> None:
         """Note that the app-server took it for `turn_id`."""
         if handoff.phase is not Phase.CALLING:
             return  # the user message, or the end of its turn, was announced before the answer
@@ -220,8 +220,13 @@ class Ledger:
 
     # What is seen of the thread
 
-    def saw(self, client_id: str, turn_id: str, item_id: str, thread_id: str) -> None:
-        """Note a user message in the thread: whatever it carries of ours has reached the model."""
+    def saw(
+        self, client_id: str, turn_id: str, item_id: str, thread_id: str, proof: str = "clientId"
+    ) -> None:
+        """Note a user message in the thread: whatever it carries of ours has reached the model.
+
+        `proof`: by what it was recognised (`UserMessageSeen`).
+        """
         seen = set(message_ids(client_id))
         for handoff in self._handoffs:
             if not seen & handoff.message_ids or handoff.phase in {Phase.IN_CONTEXT, Phase.OVER}:
@@ -233,6 +238,7 @@ class Ledger:
                 "turnId": turn_id,
                 "itemId": item_id,
                 "clientId": client_id,
+                "proof": proof,
             }
             if handoff.mode is not None:
                 evidence["mode"] = str(handoff.mode)

@@ -24,7 +24,7 @@ from trio_relay.client import RelayClient
 from trio_relay.client.admin import bind_token
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.follow import Follower, Move
-from trio_relay.codex.protocol import ThreadView
+from trio_relay.codex.protocol import CallFailed, ThreadView
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.prompts import startup_context
 from trio_relay.core.timing import backoff
@@ -37,6 +37,7 @@ from trio_relay.sidecar.drain import Deliverer, Manner, drain
 from trio_relay.sidecar.heartbeat import heartbeat
 from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.outbox import Outbox
+from trio_relay.sidecar.permissions import SessionPermissions
 from trio_relay.sidecar.poll import poll_inbox
 from trio_relay.sidecar.session import Session, Unregistered
 from trio_relay.sidecar.state_file import InFlight, State, StateFile
@@ -210,19 +211,27 @@ class _Sidecar:
 
         async def attend(server: AppServer) -> None:
             follower = self._follower(server)
+            find_items=self._world.find_items,
+            may_interrupt=self._me.may_interrupt,
             move = None if follower is None else await follower.present()
             threads = Threads(server)
             while True:
-                view = await self._enter(server, situation, follower, move)
+                view = await self._enter(server, situation, permissions, follower, move)
                 threads.enter(view)
                 situation.turn(view.turn_id, active=view.active)
+            following = self._settings.follow == "person"
+            permissions = SessionPermissions(
+                self._me.approval_policy if following else None, self._me.sandbox
+            )
                 for thread_id in ledger.threads_in_hand:
                     if await threads.watch(thread_id) and follower is not None:
                         follower.resumed(thread_id)
                 async with trio.open_nursery() as stay:
                     deliver = Deliverer(server, session, view, threads, ledger, claims, manner)
                     stay.start_soon(drain, deliver)
-                    move = await listen(server, threads, ledger, situation, follower)
+                    move = await listen(
+                        server, threads, ledger, situation, permissions=permissions, follower=follower
+                    )
                     stay.cancel_scope.cancel()
                 ledger.call_abandoned()
 
@@ -247,7 +256,12 @@ class _Sidecar:
         return Follower(server, cwd=self._me.cwd if here else None, shared=here, current=current)
 
     async def _enter(
-        self, server: AppServer, situation: Situation, follower: Follower | None, move: Move | None
+        self,
+        server: AppServer,
+        situation: Situation,
+        permissions: SessionPermissions,
+        follower: Follower | None,
+        move: Move | None,
     ) -> ThreadView:
         """Attach to the thread, which after a `move` is another one."""
         if move is not None:
@@ -259,7 +273,13 @@ class _Sidecar:
         if follower is not None:
             follower.current = attached.thread_id
             follower.resumed(attached.thread_id)
-        view = ThreadView(attached.thread_id)
+        wanted = permissions.entered(attached, new=move is not None and move.new)
+        if wanted is not None:
+            try:
+                await server.set_permissions(attached.thread_id, wanted)
+            except CallFailed as error:
+                log.warning("the session's permissions were not taken over", reason=error.message)
+        view = server.view(attached.thread_id)
         view.attach(attached.status, attached.turn_id)
         situation.attached(attached.thread_id, server.user_agent)
         return view

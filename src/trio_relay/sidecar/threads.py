@@ -21,6 +21,9 @@ class Threads:
     def __init__(self, server: AppServer) -> None:
         self._server = server
         self._views: dict[str, ThreadView] = {}
+        #: Whether this Codex has a queue, as far as is known; and whether one was announced to have changed.
+        self.has_queue = True
+        self.queue_changed = False
 
     def view(self, thread_id: str | None) -> ThreadView:
         """Where a thread stands; the current one for None. One that is not listened to is not loaded: nothing runs."""
@@ -53,7 +56,7 @@ class Threads:
             status, _ = read_status((await self._server.thread_read(thread_id)).get("status"))
             if status != "notLoaded":
                 attached = await self._server.thread_resume(thread_id)
-                view = self._views[thread_id] = ThreadView(thread_id)
+                view = self._views[thread_id] = self._server.view(thread_id)
                 view.attach(attached.status, attached.turn_id)
                 return True
         except CallFailed as error:

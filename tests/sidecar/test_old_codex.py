@@ -1,0 +1,97 @@
+"""Codex 0.130 gives no client id back and names turns that never run: it works, and receipts say what they rest on."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from support.fake_app_server import fake_app_server
+from support.fake_codex_thread import Said
+from support.mock_model import Text, shell
+from support.relay import Room
+from support.sidecar import Running, Stage
+from trio_relay.core.model import Rung
+
+
+@pytest.fixture
+async def stage(room: Room, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with fake_app_server(version="0.130.0") as fake:
+        built = Stage(room, fake, tmp_path)
+        await built.join("alice")
+        yield built
+
+
+def delivered(stage: Stage, bob: Running) -> list[str]:
+    """The last line of every text in the thread."""
+    items = [entry["item"] for entry in stage.fake.disk[bob.thread_id].items]
+    return [item["content"][0]["text"].splitlines()[-1] for item in items if item["type"] == "userMessage"]
+
+
+async def test_a_message_is_proven_by_the_id_in_its_text(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        seen = (await stage.evidence(sent.id, bob.agent_id))["in_context"]
+        assert (seen["proof"], seen["clientId"]) == ("text", f"relay:{sent.id}")
+        assert delivered(stage, bob) == [f"[relay:{sent.id}]"]
+        assert len(await stage.replies()) == 1
+
+
+async def test_a_newer_codex_is_not_believed_by_its_texts(stage: Stage) -> None:
+    async with fake_app_server() as newer:
+        stage.fake = newer
+        async with stage.sidecar() as bob:
+            thread = stage.fake.thread(bob.thread_id)
+            thread.accept(newer.memory.process, Said("says somebody else\n[relay:1]", None))
+            await trio.sleep(1)
+            newer.drain()
+            sent = await stage.send(bob.agent_id)
+            assert sent.id == 1
+            await trio.sleep(30)
+            assert "in_context" not in await stage.ladder(sent.id, bob.agent_id)
+
+
+async def test_a_text_that_joins_a_turn_is_waited_for_though_its_turn_is_not_known(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        hold = trio.Event()
+        stage.fake.model.script = [Text("Busy.", hold=hold), Text("Busy."), Text("Done.")]
+        thread = stage.fake.thread(bob.thread_id)
+        thread.accept(stage.fake.memory.process, Said("the person's work", None))
+        await trio.sleep(1)
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
+        await trio.sleep(60)
+        assert await stage.rung(sent.id, bob.agent_id) is Rung.HANDED_OFF
+        hold.set()
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert delivered(stage, bob) == ["the person's work", f"[relay:{sent.id}]"]
+
+
+async def test_after_a_crash_it_is_found_in_the_thread_and_not_said_again(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 100"), Text("Done.")]
+        first = await stage.send(bob.agent_id)
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        waiting = await stage.send(bob.agent_id)
+        await stage.until(waiting.id, bob.agent_id, Rung.HANDED_OFF)
+    async with stage.sidecar() as bob:
+        for sent in (first, waiting):
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert delivered(stage, bob) == [f"[relay:{first.id}]", f"[relay:{waiting.id}]"]
+
+
+async def test_what_an_interrupt_has_lost_is_said_again(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 1000"), Text("Done.")]
+        thread = stage.fake.thread(bob.thread_id)
+        thread.accept(stage.fake.memory.process, Said("the person's work", None))
+        await trio.sleep(1)
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
+        assert thread.turn is not None
+        thread.interrupt(thread.turn.id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert delivered(stage, bob)[-1] == f"[relay:{sent.id}]"
+        (receipt,) = await stage.relay.receipts(sent.id)
+        assert receipt.attempts == 2
