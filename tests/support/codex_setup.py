@@ -14,8 +14,9 @@ from trio_relay.codex.setup.registration import Codex
 
 #: What Codex itself keeps in its home when it runs, plugin or no plugin.
 _CODEX_OWN = re.compile(
-    r"\.codex/(\w+\.sqlite(-wal|-shm)?|installation_id|\.personality_migration|version\.json|models_cache\.json|history\.jsonl"
-    r"|\.tmp/(?!marketplaces).*|(tmp|skills|sessions|log|cache|shell_snapshots|memories|rules)(/.*)?)"
+    r"\.codex/(\w+\.sqlite(-wal|-shm)?|installation_id|\.\w+_migration|version\.json|models_cache\.json|history\.jsonl"
+    r"|\.tmp(/(?!marketplaces).*)?|(tmp|skills|sessions|log|cache|shell_snapshots|memories|rules"
+    r"|mcp-oauth-locks|thread-writer-locks)(/.*)?)"
 )
 
 
