@@ -83,8 +83,7 @@ async def test_a_signal_to_the_launcher_ends_everything_and_frees_the_terminal(w
     with trio.fail_after(60):
         async with world.tui() as tui:
             await tui.shows(READY)
-            (launcher,) = world.processes(lambda one: one.runs("-c") and not one.runs("leash.py"))
-            os.kill(launcher.pid, signal.SIGTERM)
+            os.kill(world.launcher().pid, signal.SIGTERM)
             await tui.shows(f"EXIT {128 + signal.SIGTERM}")
             await world.nothing_left()
         assert world.run_directories() == []
@@ -105,8 +104,7 @@ async def test_kill_9_of_the_launcher_leaves_nothing_running(world: World) -> No
         async with world.tui() as tui:
             await tui.shows(READY)
             await world.agent()
-            (launcher,) = world.processes(lambda one: one.runs("-c") and not one.runs("leash.py"))
-            os.kill(launcher.pid, signal.SIGKILL)
+            os.kill(world.launcher().pid, signal.SIGKILL)
             await world.nothing_left()
             (left,) = world.run_directories()
         async with world.headless():

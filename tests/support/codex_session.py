@@ -153,6 +153,11 @@ class World:
         own = processes_of(self.home)
         return [one for one in own if one.pid != self.relay_pid and not one.runs("sh", "-c") and accept(one)]
 
+    def launcher(self) -> Process:
+        """The only `codex-relay` that runs."""
+        (found,) = self.processes(lambda one: one.arguments[: len(CODEX_RELAY)] == CODEX_RELAY)
+        return found
+
     def sidecars(self) -> list[Process]:
         return self.processes(lambda one: one.runs("sidecar", "codex") and not one.runs("leash.py"))
 
