@@ -94,6 +94,6 @@ def read_settings(
             expected = str(error) if row.parse not in (int, float) else "a number"
             if "convert" in expected or "invalid literal" in expected:
                 expected = "a number"
-            used = f"{row.default * 1000:g}" if row.parse is milliseconds else row.default
+            used = f"{row.default * 1000:.0f}" if row.parse is milliseconds else row.default
             warnings.append(Warned(name, f"{name} is not usable (expected {expected}); using {used}"))
     return values, warnings
