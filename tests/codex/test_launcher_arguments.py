@@ -8,6 +8,7 @@ from trio_relay.codex.arguments import (
     CodexArguments,
     RelayTools,
     app_server_command,
+    free_server_name,
     read_codex_arguments,
     tui_command,
 )
@@ -148,3 +149,10 @@ def test_the_tools_are_one_table_of_their_own(url: str) -> None:
     }
     assert "s3cret" not in override + repr(RelayTools(url, "s3cret"))
     assert "bearer" not in RelayTools(url).overrides[1]
+
+
+def test_the_tools_get_a_name_no_server_of_the_users_has() -> None:
+    mine = "[mcp_servers.trio_relay]\ncommand = 'x'\n"
+    assert free_server_name() == free_server_name("[mcp_servers.relay]\nurl = 'x'", "not [toml") == MCP_SERVER
+    assert free_server_name(mine, "mcp_servers = 1") == "trio_relay_2"
+    assert free_server_name("mcp_servers.trio_relay_2.url = 'x'", mine) == "trio_relay_3"

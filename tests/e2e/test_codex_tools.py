@@ -15,9 +15,11 @@ from trio_relay.core.model import Rung
 pytestmark = pytest.mark.codex
 
 
-def tool(name: str, **arguments: object) -> ToolCall:
-    """A call of one of the relay's tools, as Codex 0.150 and newer name them to the model."""
-    return ToolCall(name, arguments, namespace="mcp__trio_relay")
+def tool(request: ModelRequest, name: str, **arguments: object) -> ToolCall:
+    """A call of one of the relay's tools, as this Codex has named them to the model."""
+    names = [str(each.get("name")) for each in request.body["tools"]]
+    (namespace,) = [each for each in names if each.startswith("mcp__trio_relay")]
+    return ToolCall(name, arguments, namespace=namespace)
 
 
 @pytest.fixture
@@ -32,9 +34,9 @@ async def test_a_sandboxed_model_answers_by_tool_as_itself_and_once(world: World
     def script(request: ModelRequest) -> Reply:
         match len(request.tool_outputs):
             case 0:
-                return tool("reply", message_id=1, body="forged", **{"from": "tester"})
+                return tool(request, "reply", message_id=1, body="forged", **{"from": "tester"})
             case 1:
-                return tool("reply", message_id=1, body="42, by tool")
+                return tool(request, "reply", message_id=1, body="42, by tool")
             case _:
                 return Text("I have answered.")
 
@@ -73,10 +75,12 @@ async def test_a_long_message_is_put_there_by_reference_and_read_by_tool(world: 
 
     def script(request: ModelRequest) -> Reply:
         if not request.tool_outputs:
-            return tool("read_message", message_id=1, offset=1000)
+            return tool(request, "read_message", message_id=1, offset=1000)
         return Text("Read.")
 
     world.model.script = script
+    with (world.home / ".codex/config.toml").open("a") as config:  # the user has a server of this very name
+        config.write('[mcp_servers.trio_relay]\ncommand = "/bin/false"\n')
     with trio.fail_after(60):
         tester = await world.person()
         async with world.headless():

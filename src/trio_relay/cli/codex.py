@@ -92,7 +92,7 @@ def start(
         raise click.UsageError("Codex needs a terminal; --headless runs without one")
     if not no_relay_check:
         _see_to_relay(agent, plan.environment, needed=not as_codex)
-    with session_tools(agent) as tools:
+    with session_tools(agent, os.environ) as tools:
         outcome = _run(replace(plan, tools=tools))
     if outcome.thread_id is not None and not headless:
         # Codex says that work continues and names commands for it: neither is so, its app-server ends with it.

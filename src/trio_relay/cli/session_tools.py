@@ -4,15 +4,17 @@ The token is minted when the session starts, bound to the agent by its sidecar, 
 revoked when the session ends. Where our own credential may not mint, the session uses that.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import trio
 
 from trio_relay.client import admin
 from trio_relay.client.http import RelayClient
-from trio_relay.codex.arguments import RelayTools
+from trio_relay.codex.arguments import RelayTools, free_server_name
 from trio_relay.core.access import Scope
 from trio_relay.core.wire_access import MintedToken, TokenRequest
 from trio_relay.errors import ConnectionLost, RelayError
@@ -31,14 +33,24 @@ class _Ping(msgspec.Struct):
 
 
 @contextmanager
-def session_tools(agent: AgentSettings) -> Iterator[RelayTools | None]:
+def session_tools(agent: AgentSettings, environ: Mapping[str, str]) -> Iterator[RelayTools | None]:
     """Give the tools for one session; None where the relay has none to offer."""
     tools = trio.run(_begin, agent)
     try:
-        yield tools
+        yield tools and replace(tools, server=free_server_name(*_configurations(environ)))
     finally:
         if tools is not None and tools.token_id is not None:
             trio.run(_end, agent, tools.token_id)
+
+
+def _configurations(environ: Mapping[str, str]) -> Iterator[str]:
+    """Read the configurations Codex will read in this directory, those there are."""
+    home = Path(environ.get("CODEX_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".codex")
+    for path in (home / "config.toml", Path.cwd() / ".codex" / "config.toml"):
+        try:
+            yield path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
 
 
 async def _begin(agent: AgentSettings) -> RelayTools | None:

@@ -4,7 +4,9 @@ The user's arguments are passed on as they are. Only what they leave open is fil
 permissions (``--ask-for-approval never --sandbox workspace-write``, unless an approval mode says otherwise). Flags are those of Codex 0.169.
 """
 
+import itertools
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +20,7 @@ DEFAULT = permissions(Approval.OPEN)
 TOKEN_VARIABLE = "CODEX_RELAY_APP_SERVER_TOKEN"  # noqa: S105  # a name, no secret
 
 #: The MCP server by which the model reaches the relay, as Codex's configuration names it. Not ``relay``, which a
-#: person may have configured for themselves: Codex would merge the two.
+#: person may have configured for themselves.
 MCP_SERVER = "trio_relay"
 #: Where the app-server finds the token for it: the name of a variable of its environment.
 MCP_TOKEN_VARIABLE = "CODEX_RELAY_MCP_TOKEN"  # noqa: S105  # a name, no secret
@@ -173,12 +175,14 @@ def _parts(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 class RelayTools:
     """The relay's tools for the model: where they are, and the token to use them with, if one is needed.
 
-    `token_id` is that of a token of the session's own, which its sidecar binds to its agent.
+    `token_id` is that of a token of the session's own, which its sidecar binds to its agent. `server` is the name the
+    app-server knows them by.
     """
 
     relay_url: str
     token: str | None = field(default=None, repr=False)
     token_id: int | None = None
+    server: str = MCP_SERVER
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -192,7 +196,24 @@ class RelayTools:
             values["bearer_token_env_var"] = MCP_TOKEN_VARIABLE
         # Each value is text that JSON and TOML write alike.
         table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in values.items())
-        return ("-c", f"mcp_servers.{MCP_SERVER}={{{table}}}")
+        return ("-c", f"mcp_servers.{self.server}={{{table}}}")
+
+
+def free_server_name(*configurations: str) -> str:
+    """Name the server so that none of the user's has the name, by the texts of their configurations.
+
+    Codex merges two of one name, and then gives no thread at all ("url is not supported for stdio", Codex 0.169). A
+    text it cannot read either is left to it.
+    """
+    taken: set[str] = set()
+    for text in configurations:
+        try:
+            servers = tomllib.loads(text).get("mcp_servers")
+        except tomllib.TOMLDecodeError:
+            continue
+        taken |= set(servers) if isinstance(servers, dict) else set()
+    names = (MCP_SERVER if number == 1 else f"{MCP_SERVER}_{number}" for number in itertools.count(1))
+    return next(name for name in names if name not in taken)
 
 
 def app_server_command(
