@@ -111,3 +111,22 @@ async def test_the_agent_goes_where_the_person_goes(world: World) -> None:
         assert world.run_directories() == []
         assert (await world.relay.agent(identity)).status is AgentStatus.OFFLINE
         assert await world.relay.agents(ready=True) == []
+
+
+async def test_the_agent_comes_back_with_the_person(world: World) -> None:
+    with trio.fail_after(60):
+        async with world.tui() as tui:
+            await tui.shows(READY)
+            walk = Walk(world, tui, await world.agent())
+            await walk.arrives("text-first")
+            first = await walk.goes("/new")
+            await walk.arrives("text-second")
+            second = walk.thread
+            await tui.type("/resume")
+            await tui.shows("1 / 2")
+            await tui.press("Down")
+            await tui.press("Enter")
+            await tui.shows("text-first")
+            await walk.followed(second)
+            assert walk.thread == first
+            await walk.arrives("text-third")
