@@ -29,6 +29,7 @@ from trio_relay.relay.operations.tx import (
     agent_of,
     agent_row,
     check_session,
+    concurrent,
     dump,
     from_json,
     is_live,
@@ -96,9 +97,12 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
     return agent, present is None
 
 
+@concurrent
 def heartbeat(tx: Tx, agent_id: str, session: SessionFields) -> Agent:
     """The agent lives."""
     row = agent_row(tx, agent_id)
+    if row["status"] == AgentStatus.OFFLINE:
+        tx.alone()  # who is there stands still while others send
     heard = queries.identify_agent if check_session(row, session) else queries.touch_agent
     heard(tx.connection, id=agent_id, now=tx.now)
     if row["status"] == AgentStatus.OFFLINE:
@@ -109,9 +113,12 @@ def heartbeat(tx: Tx, agent_id: str, session: SessionFields) -> Agent:
     return agent_of(agent_row(tx, agent_id))
 
 
+@concurrent
 def set_status(tx: Tx, agent_id: str, change: StatusChange) -> Agent:
     """The agent says what it is doing. Going offline gives back what it holds."""
     row = agent_row(tx, agent_id)
+    if AgentStatus.OFFLINE in (row["status"], change.status):
+        tx.alone()
     if not _may_speak(tx, row, change):
         return agent_of(row)
     queries.set_agent_status(tx.connection, id=agent_id, status=change.status, now=tx.now)
@@ -127,6 +134,7 @@ def set_status(tx: Tx, agent_id: str, change: StatusChange) -> Agent:
     return agent
 
 
+@concurrent
 def set_ready(tx: Tx, agent_id: str, change: ReadyChange) -> Agent:
     """The agent says whether it can take a message now, and if not, why."""
     row = agent_row(tx, agent_id)

@@ -19,14 +19,17 @@ from trio_relay.relay.operations.tx import (
     Tx,
     agent_row,
     check_session,
+    concurrent,
     dump,
     is_live,
     message_fields,
     message_of,
 )
+from trio_relay.store.locks import Kind
 from trio_relay.store.queries import queries
 
 
+@concurrent
 def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
     """Claim a message. The present holder that asks again gets its own lease back, renewed.
 
@@ -35,6 +38,7 @@ def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
         Conflict: another agent holds it, it is done, or it was withdrawn (``claimed``, ``completed``, ``withdrawn``).
 
     """
+    tx.lock(Kind.CLAIM, message_id)
     claimant = _claimant(tx, message_id, request)
     key = claimant.key
     expires_at = tx.now + (request.ttl_ms or tx.policy.claim_ttl)
@@ -73,6 +77,7 @@ def claim(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
     return _claimed(tx, message_id, key)
 
 
+@concurrent
 def renew(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
     """Keep a claim. Without a token (older clients) the holder's name and session decide.
 
@@ -80,6 +85,7 @@ def renew(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
         LeaseLost: the lease is no longer the caller's.
 
     """
+    tx.lock(Kind.CLAIM, message_id)
     key, token = _held(tx, message_id, request)
     renewed = queries.renew_lease(
         tx.connection,
@@ -94,6 +100,7 @@ def renew(tx: Tx, message_id: int, request: ClaimRequest) -> ClaimedMessage:
     return _claimed(tx, message_id, key)
 
 
+@concurrent
 def release(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
     """Give a claim back; the others hear of the message again.
 
@@ -101,6 +108,7 @@ def release(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
         LeaseLost: the lease is no longer the caller's.
 
     """
+    _lock_with_inboxes(tx, message_id)
     key, token = _held(tx, message_id, request)
     if not queries.release_lease(tx.connection, key=key, holder=request.agent_id, token=token, now=tx.now):
         raise _lost(message_id)
@@ -108,6 +116,7 @@ def release(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
     return message_of(message_row(tx, message_id))
 
 
+@concurrent
 def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
     """The work is done: nobody can claim it any more, and the other recipients are settled. Repeating it is safe.
 
@@ -115,6 +124,7 @@ def complete(tx: Tx, message_id: int, request: ClaimRequest) -> Message:
         LeaseLost: the lease is no longer the caller's.
 
     """
+    _lock_with_inboxes(tx, message_id)
     key, token = _held(tx, message_id, request)
     done = queries.complete_lease(
         tx.connection, key=key, holder=request.agent_id, token=token, result=dump(request.result), now=tx.now
@@ -185,6 +195,12 @@ def redrive(tx: Tx, message_id: int) -> Message:
         _queue_again(tx, message_id, agent_id, attempts=0)
     tx.event("message.redriven", messageId=message_id)
     return message_of(message_row(tx, message_id))
+
+
+def _lock_with_inboxes(tx: Tx, message_id: int) -> None:
+    """Keep others from a message's lease, and from where it lies: who hears of it changes with the lease."""
+    tx.lock(Kind.CLAIM, message_id)
+    tx.lock_inboxes([row["agent_id"] for row in queries.recipients(tx.connection, message_id=message_id)])
 
 
 def _open_again(tx: Tx, message_id: int, *, without: str | None) -> None:

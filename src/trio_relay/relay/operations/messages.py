@@ -36,17 +36,20 @@ from trio_relay.relay.operations.tx import (
     Row,
     Tx,
     check_session,
+    concurrent,
     dump,
     from_json,
     message_fields,
     message_of,
 )
+from trio_relay.store.locks import Kind
 from trio_relay.store.queries import queries
 
 #: How long an idempotency key is remembered, ms.
 IDEMPOTENCY_WINDOW = 24 * 3600 * 1000
 
 
+@concurrent
 def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentMessage, bool]:
     """Accept a message; answer it and whether it is new (False: the idempotency key was known).
 
@@ -70,12 +73,14 @@ def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentM
     check_sender(request.sender)
     _check_meta(request)
     if request.idempotency_key is not None:
+        tx.lock(Kind.IDEMPOTENCY_KEY, request.sender, request.idempotency_key)
         known = _known(tx, request)
         if known is not None:
             return known, False
     recipients = _resolve(tx, request, target)
     parent = _parent(tx, request)
     place = _place(tx, request, parent)
+    _lock_what_follows(tx, request, parent, place, recipients)
     message_id = _insert(tx, request, target, place, paired_meta(tx, request, parent))
     if request.supersedes is not None:
         supersede(tx, request.supersedes, request.sender, message_id)
@@ -93,6 +98,18 @@ def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentM
         queries.hold_message(tx.connection, message_id=message_id, thread_id=place.thread_id)
         tx.tally["send", "held"] += 1
     return _sent(tx, message_id, held_because), True
+
+
+def _lock_what_follows(
+    tx: Tx, request: SendRequest, parent: Row | None, place: "_Place", recipients: list[Row]
+) -> None:
+    """Before the message has its number: so the numbers of what arrives in one inbox become visible in their order."""
+    if request.supersedes is not None:
+        tx.alone()
+    if parent is not None and not place.by_person:
+        tx.lock(Kind.THREAD, place.thread_id)
+    answering = [request.sender] if parent is not None else []
+    tx.lock_inboxes([*(row["id"] for row in recipients), *answering])
 
 
 def resume_thread(tx: Tx, thread_id: int) -> ParkedThread:
@@ -203,6 +220,7 @@ def _deliver(tx: Tx, message: Row, recipients: list[Row], *, late: int = 0) -> N
         )
 
 
+@concurrent
 def mark_read(tx: Tx, message_id: int, mark: ReadMark) -> Message:
     """The recipient's program says it is done with a message; without better proof that settles the delivery.
 
@@ -210,6 +228,7 @@ def mark_read(tx: Tx, message_id: int, mark: ReadMark) -> Message:
         NotFound: no such message, or it was never in this agent's inbox (``not_a_recipient``).
 
     """
+    tx.lock_inboxes([mark.read_by])
     row = message_row(tx, message_id)
     agent: Row | None = queries.get_agent(tx.connection, id=mark.read_by)
     if agent is not None:

@@ -12,6 +12,7 @@ def notify(tx: Tx, agent_id: str, kind: str, body: str, *, meta: dict[str, Any])
 
     A notice is no part of the thread it speaks of, so that it can neither loop nor be answered.
     """
+    tx.alone()
     agent: Row | None = queries.get_agent(tx.connection, id=agent_id)
     if agent is None:
         return None

@@ -20,7 +20,7 @@ from trio_relay.relay.operations.pair_state import (
     pair_of,
     pair_row,
 )
-from trio_relay.relay.operations.tx import Row, Tx, agent_row, check_session
+from trio_relay.relay.operations.tx import Row, Tx, agent_row, check_session, concurrent
 from trio_relay.store.queries import queries
 
 #: Invitations one transaction ends, at most.
@@ -127,6 +127,7 @@ def hang_up(tx: Tx, pair_id: int, answer: PairAnswer) -> Pair:
     return pair_of(pair_row(tx, pair_id))
 
 
+@concurrent
 def write(tx: Tx, pair_id: int, message: PairMessage) -> tuple[SentMessage, bool]:
     """Send a message to the other member; answer it and whether it is new.
 

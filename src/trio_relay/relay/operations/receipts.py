@@ -8,13 +8,14 @@ from trio_relay.core.wire import Receipt, ReceiptReport, ReceiptStep
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, StaleInstance
 from trio_relay.relay.operations.messages_read import message_row, readable_row
 from trio_relay.relay.operations.notices import notify
-from trio_relay.relay.operations.tx import Row, Tx, check_session, dump, from_json, is_live
+from trio_relay.relay.operations.tx import Row, Tx, check_session, concurrent, dump, from_json, is_live
 from trio_relay.store.queries import queries
 
 #: Evidence holds ids and modes, never text: bytes of JSON, at most.
 MAX_EVIDENCE = 4096
 
 
+@concurrent
 def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     """Write down a rung that was seen. Repeating a report, or reporting a rung already passed, changes nothing.
 
@@ -30,6 +31,7 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
 
     """
     _check(request)
+    tx.lock_inboxes([request.agent_id])
     message = message_row(tx, message_id)
     agent: Row | None = queries.get_agent(tx.connection, id=request.agent_id)
     if agent is not None and not check_session(agent, request) and is_live(tx, agent):

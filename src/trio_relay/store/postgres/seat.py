@@ -61,7 +61,7 @@ class Seat:
             return _unreachable(error)
         connection.alone = alone
         try:
-            xid = _begin(connection, alone)
+            xid = begin(connection, alone)
             result = _captured(operation, connection)
             if isinstance(result, outcome.Error):
                 connection.execute("ROLLBACK")
@@ -153,7 +153,7 @@ def _captured(operation: Callable[[Any], T], connection: RelayConnection) -> out
     return result
 
 
-def _begin(connection: RelayConnection, alone: bool) -> str:
+def begin(connection: RelayConnection, alone: bool) -> str:
     """Begin a transaction that changes the room; answer its number, by which its fate can be asked for."""
     word = "true" if alone else "false"
     cursor = connection.execute(
