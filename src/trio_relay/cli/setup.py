@@ -1,6 +1,7 @@
 """``trio-relay install codex``, ``uninstall codex`` and the same under ``agent-relay-codex``."""
 
 import os
+import shlex
 import sys
 import sysconfig
 from pathlib import Path
@@ -74,6 +75,7 @@ def uninstall_codex(*, purge: bool, dry_run: bool) -> None:
     if plan.steps:
         take_out(plan)
     click.echo("Uninstalled." if plan.steps else "Nothing of it is here.")
+    click.echo(f"The package itself stays; to remove it: {_removal()}")
 
 
 @click.group(cls=Group)
@@ -170,6 +172,18 @@ def _hints(home: "Home") -> list[str]:
     fish = Path(os.environ.get("SHELL", "")).name == "fish"
     line = f"fish_add_path {home.bin}" if fish else f'export PATH="{home.bin}:$PATH"'
     return [f"{home.bin} is not on your PATH. Add this line to your shell's start-up file:", f"  {line}"]
+
+
+def _removal() -> str:
+    """Say how to remove this package, by who installed it."""
+    prefix = Path(sys.prefix)
+    if "uv" in prefix.parts:
+        return "uv tool uninstall trio-relay"
+    if "pipx" in prefix.parts:
+        return "pipx uninstall trio-relay"
+    if prefix.parent.name == "trio-relay":
+        return f"rm -r {shlex.quote(str(prefix))}"  # made by scripts/install-codex.sh
+    return f"{shlex.quote(sys.executable)} -m pip uninstall trio-relay"
 
 
 def codex_home_of() -> "Home":
