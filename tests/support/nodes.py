@@ -110,11 +110,18 @@ async def cluster(path: Path, url: str, count: int, **settings: str) -> AsyncIte
         directory = path / f"node{number}"
         directory.mkdir()
         nodes.append(NodeProcess(directory, clean_environment(directory, DATABASE_URL=url, **settings)))
+    async with running_nodes(nodes):
+        yield nodes
+
+
+@asynccontextmanager
+async def running_nodes(nodes: Sequence[NodeProcess]) -> AsyncIterator[None]:
+    """Start the nodes, all at once; stop those that run at the end of the block."""
     try:
         async with trio.open_nursery() as nursery:
             for node in nodes:
                 nursery.start_soon(node.start)
-        yield nodes
+        yield
     finally:
         for node in nodes:
             if node.running:
