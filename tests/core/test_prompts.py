@@ -155,3 +155,35 @@ def test_a_mebibyte_of_dollars_and_controls_stays_inside_and_short_of_what_codex
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert text.count("<<<") == 1
+
+
+def test_with_tools_the_model_is_told_to_answer_with_them() -> None:
+    text = render([inbox_message(7)], reader=ME, nonce="n", auto_reply=True, tools=True)
+    assert text.endswith(
+        "Answer with the relay tool reply; without it your final message is sent, unless it is NO_REPLY."
+    )
+    quiet = render([inbox_message(7)], reader=ME, nonce="n", auto_reply=False, tools=True)
+    assert quiet.endswith("give it with the relay tool reply: nothing is sent for you.")
+    pieces = re.findall(r"[A-Za-z_]{1,7}|\d{1,3}|[^\sA-Za-z_\d]+", text.replace("hello", ""))
+    assert len(pieces) <= 60
+    who = Introduction(ME, "http://relay", None, None, (), (), (), Approval.OPEN)
+    for auto_reply in (True, False):
+        told = startup_context(who, auto_reply=auto_reply, tools=True)
+        assert "Answer a message with the relay tool reply and its id" in told
+        assert "read_message" in told
+
+
+@given(st.text(min_size=4097, max_size=4200) | st.just("é" * 2049))
+def test_a_long_body_is_cut_where_the_tool_goes_on(body: str) -> None:
+    message = inbox_message(7, body=body)
+    text = render([message], reader=ME, nonce="0000", auto_reply=True, tools=True)
+    start = defused(plain(body[:1000]))
+    assert f"\n{start}\n" in text
+    assert f"(The first 1000 of {len(body)} characters." in text
+    assert "message_id 7, offset 1000.)" in text
+    assert defused(plain(body)) in render([message], reader=ME, nonce="0000", auto_reply=True)
+
+
+def test_a_body_of_four_kilobytes_goes_whole() -> None:
+    for body, cut in (("x" * 4096, False), ("é" * 2048, False), ("x" * 4097, True), ("é" * 2049, True)):
+        assert prompts.by_reference(inbox_message(body=body)) is cut

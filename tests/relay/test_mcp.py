@@ -8,6 +8,7 @@ import pytest
 import structlog
 from trio.testing import MockClock
 
+from support.integrations import integrated_room, new_task, task_now
 from support.mcp_http import HEADERS, in_thread, post, use
 from support.relay import Room, open_room
 from support.talk import join, refusal, say
@@ -18,7 +19,7 @@ from trio_relay.core.model import Rung
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.core.wire_access import TokenRequest
 from trio_relay.mcp.toolbox import SendMessage
-from trio_relay.mcp.tools import PAGE, Toolbox
+from trio_relay.mcp.tools import LISTED, PAGE, Toolbox
 from trio_relay.settings import ServerSettings
 
 ANNS, BOBS = "0199-ann", "0199-bob"
@@ -300,3 +301,26 @@ async def test_a_mistake_of_ours_is_logged_without_what_was_said(
     (line,) = [entry for entry in logged if entry["event"] == "tool failed"]
     assert (line["tool"], line["kind"]) == ("send_message", "ValueError")
     assert "s3cret" not in str(logged) + said.text
+
+
+async def test_a_task_is_worked_on_and_ended(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with integrated_room(tmp_path) as room:
+        await join(room, "ann", meta={"threadId": ANNS})
+        task = await new_task(room, target="ann")
+        said = await use(room, "update_task", thread=ANNS, task_id=task["id"], status="done")
+        assert said.code == "not_claimed"
+        await use(room, "claim", thread=ANNS, message_id=task["messageId"])
+        said = await use(
+            room, "update_task", thread=ANNS, task_id=task["id"], status="in_progress", progress="half"
+        )
+        assert json.loads(said.text) == {"task": task["id"], "status": "in_progress", "claimedBy": "ann"}
+        await use(room, "update_task", thread=ANNS, task_id=task["id"], status="done", result="mended")
+        now = await task_now(room, task["id"])
+        assert (now["status"], now["progress"], now["result"]) == ("done", "half", "mended")
+
+
+async def test_of_many_agents_some_are_shown_and_the_rest_counted(room: Room) -> None:
+    for number in range(LISTED):
+        await join(room, f"crowd-{number:02}")
+    lines = (await use(room, "list_agents")).text.splitlines()
+    assert (len(lines), lines[-1]) == (LISTED + 1, "and 2 more: narrow it with match")

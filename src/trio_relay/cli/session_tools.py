@@ -35,12 +35,12 @@ class _Ping(msgspec.Struct):
 @contextmanager
 def session_tools(agent: AgentSettings, environ: Mapping[str, str]) -> Iterator[RelayTools | None]:
     """Give the tools for one session; None where the relay has none to offer."""
-    tools = trio.run(_begin, agent)
+    tools = trio.run(begin, agent)
     try:
         yield tools and replace(tools, server=free_server_name(*_configurations(environ)))
     finally:
         if tools is not None and tools.token_id is not None:
-            trio.run(_end, agent, tools.token_id)
+            trio.run(end, agent, tools.token_id)
 
 
 def _configurations(environ: Mapping[str, str]) -> Iterator[str]:
@@ -53,7 +53,8 @@ def _configurations(environ: Mapping[str, str]) -> Iterator[str]:
             continue
 
 
-async def _begin(agent: AgentSettings) -> RelayTools | None:
+async def begin(agent: AgentSettings) -> RelayTools | None:
+    """Mint the token of a session, where that may be; None where the relay has no tools."""
     async with _relay(agent) as relay:
         try:
             # Its first answer takes the relay a moment; Codex would begin its first turn without the tools.
@@ -75,7 +76,8 @@ async def _mint(relay: RelayClient) -> MintedToken | None:
     return await admin.mint_token(relay, TokenRequest(name="codex session", scopes=scopes, ttl_ms=LIFETIME))
 
 
-async def _end(agent: AgentSettings, token_id: int) -> None:
+async def end(agent: AgentSettings, token_id: int) -> None:
+    """Revoke it."""
     async with _relay(agent) as relay:
         try:
             await admin.revoke_token(relay, token_id)
