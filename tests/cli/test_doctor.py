@@ -110,6 +110,11 @@ def an_older_plugin(setup: Setup) -> None:
     (cache(setup.home.codex_home) / __version__).rename(cache(setup.home.codex_home) / "0.0.1")
 
 
+def a_plugin_of_another_environment(setup: Setup) -> None:
+    described = cache(setup.home.codex_home) / __version__ / ".mcp.json"
+    described.write_text(described.read_text().replace(setup.home.python, "/gone/python"))
+
+
 def killed_session(setup: Setup) -> None:
     (setup.home.state / "runs/20260101-000000-killed").mkdir(parents=True)
     (setup.home.state / "runs/20260101-000000-killed/lock").touch()
@@ -189,6 +194,12 @@ BROKEN: Mapping[str, tuple[Callable[[Setup], object], str, str, str]] = {
         lambda setup: shutil.rmtree(setup.home.marketplace),
         "plugin",
         "is gone",
+        "install codex",
+    ),
+    "a plugin whose environment is gone": (
+        a_plugin_of_another_environment,
+        "plugin",
+        "/gone/python",
         "install codex",
     ),
     "half a plugin": (

@@ -184,15 +184,26 @@ def test_a_damaged_record_is_said(tmp_path: Path) -> None:
         plan_uninstall(home, purge=False)
 
 
-def test_purge_removes_the_state_but_not_under_a_session(tmp_path: Path) -> None:
+def test_purge_removes_what_sessions_left_and_nothing_else(tmp_path: Path) -> None:
     home = home_in(tmp_path / "home")
     install(home)
     with run_directory(home.state / "runs"):
         with pytest.raises(Conflict, match="codex-relay"):
             plan_uninstall(home, purge=True)
         plan_uninstall(home, purge=False)
+    (home.state / "relay.log").touch()
     uninstall(home, purge=True)
     assert everything_in(tmp_path / "home") == {}
+
+
+def test_purge_spares_the_relays_messages_where_state_and_data_are_one_place(tmp_path: Path) -> None:
+    home = home_in(tmp_path / "home")
+    home = replace(home, state=home.data.parent)  # macOS
+    install(home)
+    (home.state / "runs").mkdir()
+    (home.state / "relay.db").write_bytes(b"messages")
+    uninstall(home, purge=True)
+    assert [path.name for path in home.state.iterdir()] == ["relay.db"]
 
 
 def test_everything_we_write_is_for_the_user_alone(tmp_path: Path) -> None:

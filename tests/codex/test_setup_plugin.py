@@ -1,6 +1,5 @@
 """What the real Codex makes of the plugin: its skills, and its MCP server in a Codex that codex-relay did not start."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.codex
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A home with the plugin in Codex, as it is shipped."""
-    home = replace(home_with_codex(tmp_path / "home"), skills=skill_files(), python=sys.executable)
+    home = replace(home_with_codex(tmp_path / "home"), skills=skill_files())
     home.codex_home.mkdir()
     (home.codex_home / "config.toml").write_text("[features]\nremote_plugin = false\napps = false\n")
     plan_install(home, Wishes(hooks=True)).take()

@@ -2,6 +2,7 @@
 
 import re
 import stat
+import sys
 import sysconfig
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,11 @@ def home_in(path: Path) -> Home:
     codex_home = path / ".codex"
     return Home(
         bin=path / ".local/bin",
-        data=path / ".local/share/trio-relay/codex",
+        data=path / ".local/share/trio-relay/codex-relay",
         state=path / ".local/state/trio-relay",
         codex_home=codex_home,
         scripts=Path(sysconfig.get_path("scripts")),
-        python="/usr/bin/python3",
+        python=sys.executable,
         skills={"pair/SKILL.md": b"---\nname: pair\ndescription: pair\n---\npair\n"},
         shells=tuple(shell_of(name, home=path) for name in ("bash", "zsh", "fish")),
         codex=None,

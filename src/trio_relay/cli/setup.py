@@ -205,7 +205,7 @@ def codex_home_of() -> "Home":
     places = {"zdotdir": environment.get("ZDOTDIR"), "config": environment.get("XDG_CONFIG_HOME")}
     return Home(
         bin=Path.home() / ".local" / "bin",
-        data=platformdirs.user_data_path("trio-relay", appauthor=False) / "codex",
+        data=platformdirs.user_data_path("trio-relay", appauthor=False) / "codex-relay",
         state=platformdirs.user_state_path("trio-relay", appauthor=False),
         codex_home=codex_home,
         scripts=_scripts(),

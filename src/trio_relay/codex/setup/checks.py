@@ -3,6 +3,7 @@
 Each check looks at one thing and gives one finding; `trio-relay doctor` adds those that need a relay.
 """
 
+import json
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ from trio_relay.codex.setup.alias import command_of, has_alias
 from trio_relay.codex.setup.config_entries import MARKETPLACE, PLUGIN_ID
 from trio_relay.codex.setup.files import read
 from trio_relay.codex.setup.install import Home
-from trio_relay.codex.setup.plugin import installed_version
+from trio_relay.codex.setup.plugin import cache, installed_version
 from trio_relay.codex.setup.registration import CodexFailed
 from trio_relay.codex.setup.shims import PROGRAMS, is_ours, is_same_program, shim
 
@@ -171,11 +172,23 @@ def _plugin_fault(home: Home, config: dict[str, Any], version: str | None) -> tu
         return "Codex knows only a part of it", INSTALL
     if version != __version__:
         return f"Codex has version {version}, this is {__version__}", INSTALL
+    started_with = _command_of_tools(home, version)
+    if shutil.which(started_with) is None:
+        return f"it starts its tools with {started_with}, which is gone", INSTALL
     switches = {f'plugins."{PLUGIN_ID}".enabled': entry.get("enabled")}
     switches["features.plugins"] = _table(config, "features").get("plugins")
     off = [name for name, value in switches.items() if value is False]
     where = home.codex_home / "config.toml"
     return (f"it is switched off: {off[0]} = false in {where}", "remove that line") if off else ("", "")
+
+
+def _command_of_tools(home: Home, version: str) -> str:
+    """The program with which Codex starts the plugin's MCP server."""
+    try:
+        described = json.loads((cache(home.codex_home) / version / ".mcp.json").read_bytes())
+        return str(described["mcpServers"][MCP_SERVER]["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "nothing it says"
 
 
 def _table(config: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -38,6 +38,9 @@ from trio_relay.codex.setup.shims import PROGRAMS, is_ours, is_same_program, shi
 from trio_relay.errors import Conflict
 
 _ASIDE = ".before-trio-relay"
+#: What sessions keep below the state directory. On some systems that is the data directory too, where the relay has its
+#: messages: nothing else there is touched.
+_STATE = ("runs", "codex", "relay.log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +250,9 @@ def plan_uninstall(home: Home, *, purge: bool) -> Plan:
         aside = record.aside.get(str(path))
         if aside is not None and Path(aside).exists():
             plan.steps.append(_bring_back(Path(aside), path))
-    if purge and home.state.exists():
-        plan.steps.append(Step((f"remove {home.state}",), partial(_remove, home.state)))
+    for name in _STATE if purge else ():
+        if (home.state / name).exists():
+            plan.steps.append(Step((f"remove {home.state / name}",), partial(_remove, home.state / name)))
     if home.record.exists():
         plan.steps.append(Step((f"remove {home.data}, and the empty directories installing made",), _nothing))
     return plan
@@ -260,7 +264,7 @@ def take_out(plan: Plan) -> None:
     plan.take()
     record = load(home.record)
     home.record.unlink()
-    remove_empty([home.data, *(Path(each) for each in record.directories)])
+    remove_empty([home.data, home.state, *(Path(each) for each in record.directories)])
 
 
 def _nothing(_record: Record) -> None:
