@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from support.messages import inbox_message
 from trio_relay.core import batching
-from trio_relay.core.batching import choose_mode, client_id, message_ids, next_batch, travels_alone
+from trio_relay.core.batching import (
+    Standing,
+    choose_mode,
+    client_id,
+    message_ids,
+    next_batch,
+    travels_alone,
+)
 from trio_relay.core.model import Delivery
 from trio_relay.core.wire import InboxMessage
 
@@ -40,7 +47,7 @@ def inboxes(draw: st.DrawFn) -> list[InboxMessage]:
 
 def drained(inbox: list[InboxMessage], *, active: bool) -> list[tuple[InboxMessage, ...]]:
     waiting, batches = list(inbox), []
-    while batch := next_batch(waiting, active=active):
+    while batch := next_batch(waiting, Standing(active=active, digests_due=True)):
         batches.append(batch)
         waiting = [message for message in waiting if message not in batch]
     return batches
@@ -102,8 +109,8 @@ def test_a_held_conversation_waits_as_a_whole() -> None:
         inbox_message(2, thread=2),
         inbox_message(3, thread=1, priority="urgent"),
     ]
-    assert ids(next_batch(inbox, active=False, held={1})) == [2]
-    assert next_batch(inbox, active=False, held={1, 2}) == ()
+    assert ids(next_batch(inbox, Standing(active=False, held={1}))) == [2]
+    assert next_batch(inbox, Standing(active=False, held={1, 2})) == ()
 
 
 def test_a_long_burst_is_cut_into_batches_codex_can_take() -> None:
@@ -115,7 +122,7 @@ def test_modes() -> None:
     plain = inbox_message()
     assert choose_mode([plain], active=False) is Delivery.START
     assert choose_mode([plain], active=True) is Delivery.STEER
-    assert choose_mode([inbox_message(priority="urgent")], active=True) is Delivery.INTERRUPT
+    assert choose_mode([inbox_message(priority="urgent", authority="human")], active=True) is Delivery.INTERRUPT
     assert choose_mode([inbox_message(priority="urgent", delivery="steer")], active=True) is Delivery.STEER
     assert choose_mode([inbox_message(delivery="interrupt")], active=False) is Delivery.START
     assert choose_mode([inbox_message(delivery="teleport")], active=True) is Delivery.STEER

@@ -9,11 +9,18 @@ import pytest
 import trio
 
 from support.fake_app_server import fake_app_server
+from support.fake_codex_thread import Rollout
 from support.mock_model import Failure, ModelRequest, Reply, Text, shell
 from support.relay import open_room
 from support.sidecar import Running, Stage
-from trio_relay.core.model import Rung
+from trio_relay.core.batching import message_ids
+from trio_relay.core.ladder import FINAL
+from trio_relay.core.model import Authority, Delivery, Rung
+from trio_relay.core.wire_rooms import RetractRequest, Withdrawal
 from trio_relay.errors import RelayError
+from trio_relay.settings import AgentSettings
+
+OBEDIENT = AgentSettings(may_interrupt=tuple(Authority))
 
 
 class Weather:
@@ -29,7 +36,9 @@ class Weather:
     async def keep_running(self) -> None:
         """Run a sidecar, killed at some step, and another after it."""
         while not self.over:
-            async with self.stage.sidecar(ready=False, killed_at=self.rng.randint(10, 400)) as self.running:
+            async with self.stage.sidecar(
+                ready=False, killed_at=self.rng.randint(10, 400), agent=OBEDIENT
+            ) as self.running:
                 with trio.move_on_after(300):
                     await self.running.done.wait()
 
@@ -43,13 +52,21 @@ class Weather:
 
     async def send(self, agent: str) -> None:
         for _ in range(self.rng.randint(1, 3)):
-            kind = self.rng.choice(["plain", "plain", "urgent", "start", "claimable"])
-            meta = {"urgent": {"priority": "urgent"}, "start": {"delivery": "start"}}.get(kind, {})
+            kind = self.rng.choice(["plain", "plain", "urgent", "claimable", *Delivery])
+            meta = {"delivery": kind} if kind in set(Delivery) else {}
+            if kind == "urgent":
+                meta = {"priority": "urgent"}
             reply_to = self.rng.choice(list(self.sent)) if self.sent and self.rng.random() < 0.3 else None
             message = await self.stage.send(
                 agent, kind, meta=meta, claimable=kind == "claimable", reply_to=reply_to
             )
             self.sent[message.id] = kind == "claimable"
+            if self.rng.random() < 0.1:
+                body = RetractRequest(sender="alice")
+                await trio.sleep(self.rng.choice([0.1, 5]))
+                await self.stage.relay.call(
+                    "POST", f"/api/messages/{message.id}/retract", Withdrawal, body=body
+                )
             await trio.sleep(self.rng.choice([0, 0.01, 0.1]))
 
     async def break_relay(self, _: str) -> None:
@@ -92,24 +109,24 @@ async def test_in_any_weather_nothing_is_lost_and_nothing_said_twice(
         fake.model.script = whims(rng)
         stage = Stage(room, fake, tmp_path, rng)
         await stage.join()
-        async with stage.sidecar() as bob:
+        async with stage.sidecar(agent=OBEDIENT) as bob:
             agent, thread_id = bob.agent_id, bob.thread_id
         weather = Weather(stage, rng)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(weather.keep_running)
             await weather.rage(agent)
-        async with stage.sidecar() as bob:
+        async with stage.sidecar(agent=OBEDIENT) as bob:
             ends = Counter([await the_end(stage, number, agent) for number in weather.sent])
             assert bob.thread_id == thread_id
             assert bob.state.in_flight == []
-        told = Counter(numbers_in(fake.disk[thread_id].items))
+        told = Counter(numbers_in(fake.disk[thread_id]))
         assert max(told.values()) == 1, "said twice"
         for number in weather.sent:
             rungs = await stage.ladder(number, agent)
             assert (number in told) == ("in_context" in rungs), f"message {number}: {rungs}"
         replies = Counter(reply.reply_to for reply in await stage.replies() if reply.sender == agent)
         assert max(replies.values(), default=0) <= 1, "answered twice"
-        assert ends[Rung.SETTLED] > len(weather.sent) * 0.9
+        assert ends[Rung.SETTLED] > len(weather.sent) * 0.8
 
 
 async def the_end(stage: Stage, number: int, agent: str) -> Rung:
@@ -119,15 +136,13 @@ async def the_end(stage: Stage, number: int, agent: str) -> Rung:
                 rung = await stage.rung(number, agent)
             except RelayError:
                 rung = Rung.QUEUED
-            if rung in {Rung.SETTLED, Rung.DEAD}:
+            if rung in FINAL:
                 return rung
             await trio.sleep(5)
 
 
-def numbers_in(items: list[dict[str, Any]]) -> list[int]:
-    clients = [
-        entry["item"].get("clientId") or "" for entry in items if entry["item"]["type"] == "userMessage"
-    ]
-    return [
-        int(number) for client in clients for number in client.removeprefix("relay:").split(",") if number
-    ]
+def numbers_in(rollout: Rollout) -> list[int]:
+    """Every message of ours that stands in the thread, as a user message or as an injected item."""
+    shown = [entry["item"] for entry in rollout.items if entry["item"]["type"] == "userMessage"]
+    clients = [item.get("clientId") for item in shown] + [item.get("id") for item in rollout.history]
+    return [number for client in clients for number in message_ids(client)]

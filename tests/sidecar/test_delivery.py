@@ -8,7 +8,7 @@ import trio
 from support.fake_codex_thread import Said
 from support.mock_model import Failure, Text, ToolCall, shell
 from support.sidecar import Stage
-from trio_relay.core.model import AgentStatus, Rung
+from trio_relay.core.model import AgentStatus, Authority, Rung
 from trio_relay.core.wire import SendRequest
 from trio_relay.settings import AgentSettings
 
@@ -94,7 +94,7 @@ async def test_a_message_to_a_busy_thread_is_steered_into_the_running_turn(stage
 async def test_an_urgent_message_interrupts_and_what_the_interrupt_lost_is_delivered_again(
     stage: Stage,
 ) -> None:
-    async with stage.sidecar() as bob:
+    async with stage.sidecar(agent=AgentSettings(may_interrupt=(Authority.PEER,))) as bob:
         stage.fake.model.script = [shell("sleep 1000"), Text("Stopped."), Text("And the rest.")]
         first = await stage.send(bob.agent_id, "long work")
         await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)

@@ -9,7 +9,8 @@ from support.messages import inbox_message
 from trio_relay.codex.protocol import TurnEnded
 from trio_relay.core.model import Delivery, Rung
 from trio_relay.sidecar.handoff import HandOff, Phase
-from trio_relay.sidecar.ledger import SILENCE, Conclude, Job, Ledger, Tell
+from trio_relay.sidecar.jobs import Conclude, Job, Tell
+from trio_relay.sidecar.ledger import SILENCE, Ledger
 from trio_relay.sidecar.replies import replies_owed
 from trio_relay.sidecar.state_file import InFlight
 

@@ -65,6 +65,12 @@ class FakeAppServer:
             return None
         return {item["id"] for item in rollout.history if item.get("id") in wanted}
 
+    async def find_items_later(self, path: str, wanted: Collection[str]) -> set[str] | None:
+        """As from a thread: what is found may be old when it is answered."""
+        found = self.find_items(path, wanted)
+        await trio.lowlevel.checkpoint()
+        return found
+
     # Life and death
 
     @property

@@ -162,6 +162,7 @@ class Stage:
                 RelayClient.open, "http://127.0.0.1:4850", settings.token, transport=transport
             ),
             open_server=partial(open_app_server, self.fake.url, dial=dial),
+            find_items=self.fake.find_items_later,
             signals=False,
         )
 

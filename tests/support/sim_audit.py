@@ -155,7 +155,8 @@ def _threads(book: Book, rows: sqlite3.Connection) -> Iterator[str]:
         shown: list[int] = []
         for rollout in disk.values():
             items = [entry["item"] for entry in rollout.items if entry["item"]["type"] == "userMessage"]
-            shown += [number for item in items for number in message_ids(item.get("clientId"))]
+            clients = [item.get("clientId") for item in items] + [item.get("id") for item in rollout.history]
+            shown += [number for client in clients for number in message_ids(client)]
         for number, count in Counter(shown).items():
             if count > 1:
                 yield f"message {number} stands in the thread of {agent} {count} times"
@@ -174,8 +175,8 @@ def _order(agent: str, shown: list[int], messages: Any, deliveries: Any) -> Iter
     last: dict[int, int] = {}
     for number in shown:
         message, delivery = messages[number], deliveries[number, agent]
-        if message["claimable"]:
-            continue  # offered again it arrives again, later
+        if message["claimable"] or '"fyi"' in message["meta"] or '"digest"' in message["meta"]:
+            continue  # offered again it arrives again, later; the others have no place to keep
         before = last.get(message["thread_id"], 0)
         if delivery["seq"] < before:
             yield f"message {number} came to {agent} after a later one of its conversation"

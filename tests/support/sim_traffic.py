@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from trio_relay.client import RelayClient
-from trio_relay.core.model import MAILBOX_RIG
+from trio_relay.core.model import MAILBOX_RIG, Delivery
 from trio_relay.core.timing import backoff
 from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.core.wire_rooms import RetractRequest, Withdrawal
@@ -101,7 +101,7 @@ class People:
                 "collapse",
                 "odd",
             ],
-            [25, 8, 10, 4, 20, 6, 10, 8, 6, 4, 3],
+            [25, 8, 10, 4, 20, 6, 20, 8, 6, 4, 3],
         )[0]:
             case "peer" if len(agents) > 1:
                 sender, to = rng.sample(agents, 2)
@@ -114,7 +114,7 @@ class People:
             case "urgent":
                 more = {"meta": {"priority": "urgent"}}
             case "delivery":
-                more = {"meta": {"delivery": rng.choice(["start", "steer", "interrupt"])}}
+                more = {"meta": {"delivery": rng.choice(list(Delivery)).value}}
             case "ttl":
                 to = rng.choice([someone, "tag:worker", "tag:nobody"])
                 more = {"ttl_ms": rng.choice([50, 1000, 5000, 60_000]), "claimable": rng.random() < 0.3}

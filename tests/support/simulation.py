@@ -30,6 +30,7 @@ from support.sim_network import Network, NetworkTransport, SimRelay
 from support.sim_traffic import People
 from trio_relay.client import RelayClient
 from trio_relay.codex.app_server import open_app_server
+from trio_relay.core.model import Authority
 from trio_relay.settings import AgentSettings, ServerSettings, SidecarSettings
 from trio_relay.sidecar.run import Exit, run_sidecar
 from trio_relay.sidecar.state_file import StateFile
@@ -104,6 +105,7 @@ class _Seat:
     app_server: FakeAppServer
     state_path: Path
     rng: random.Random
+    may_interrupt: tuple[Authority, ...] | None = None
     mortal: Mortal | None = None
     scope: trio.CancelScope | None = None
     lives: int = 0
@@ -216,7 +218,9 @@ class _Hour:
         tags = ("worker",) if number % 2 else ("worker", "reviewer")
         async with fake_app_server() as fake:
             fake.model.script = _Mind(self.rng(f"mind {name}"))
-            self.seats.append(_Seat(name, tags, fake, self.directory / f"{name}.json", self.rng(name)))
+            seat = _Seat(name, tags, fake, self.directory / f"{name}.json", self.rng(name))
+            seat.may_interrupt = None if number == 0 else tuple(Authority)
+            self.seats.append(seat)
             task_status.started()
             await trio.sleep_forever()
 
@@ -263,13 +267,14 @@ class _Hour:
             now=lambda: EPOCH / 1000 + trio.current_time(),
             open_relay=partial(self._client, mortal),
             open_server=partial(open_app_server, seat.app_server.url, dial=dial),
+            find_items=seat.app_server.find_items_later,
             signals=False,
         )
         code: int = Exit.STOPPED
         try:
             with trio.CancelScope() as seat.scope:
                 code = await run_sidecar(
-                    AgentSettings(tags=seat.tags),
+                    AgentSettings(tags=seat.tags, may_interrupt=seat.may_interrupt),
                     SidecarSettings(thread_mode="auto", heartbeat_interval=120.0),
                     world,
                 )

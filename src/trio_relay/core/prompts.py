@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from trio_relay.core.approval import Approval, describe
+from trio_relay.core.batching import asked_delivery
+from trio_relay.core.model import Delivery
 from trio_relay.core.wire import Message
 
 #: What the model ends with when no answer is needed.
@@ -166,7 +168,10 @@ def render(
         parts.append(f"{title}{envelope(message, reader, claimed=True)}\n<<<{mark}\n{body}\n{mark}>>>{rest}")
     if approval is Approval.READ_ONLY:
         parts.append("You are read-only: change nothing; say so if you are asked to.")
-    parts.append(_how_to_reply(len(messages), auto_reply=auto_reply, tools=tools))
+    if asked_delivery(messages[0]) is Delivery.FYI:
+        parts.append("For your information; no reply is expected.")
+    else:
+        parts.append(_how_to_reply(len(messages), auto_reply=auto_reply, tools=tools))
     return "\n".join(parts)
 
 

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
+from trio_relay.core.model import Authority
 from trio_relay.settings.table import Setting, comma_list
+
+
+def authorities(text: str) -> tuple[Authority, ...]:
+    """Parse a list of authorities; ``none`` is an empty one."""
+    words = comma_list(text)
+    if not words or (set(words) - set(Authority) and words != ("none",)):
+        raise ValueError(f"some of {', '.join(Authority)}, or none")
+    return tuple(Authority(word) for word in words if word != "none")
+
 
 AGENT = (
     Setting("AGENT_RELAY_URL", "relay_url", "http://127.0.0.1:4850", str, "the relay"),
@@ -28,6 +38,14 @@ AGENT = (
         "channels to listen to, comma separated; default all",
     ),
     Setting("AGENT_RELAY_APPROVAL", "approval", None, str, "open | guarded | read-only; default open"),
+    Setting(
+        "AGENT_RELAY_MAY_INTERRUPT",
+        "may_interrupt",
+        None,
+        authorities,
+        "whose messages may stop what the agent does: some of human, operator, peer, integration, or none; "
+        "default the profile's, else human, operator",
+    ),
 )
 
 
@@ -44,3 +62,4 @@ class AgentSettings:
     capabilities: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     approval: str | None = None
+    may_interrupt: tuple[Authority, ...] | None = None

@@ -84,6 +84,13 @@ SIDECAR = (
         (_OLD + "COALESCE_WINDOW_MS",),
     ),
     Setting(
+        _CODEX + "DIGEST_WINDOW_MS",
+        "digest_window",
+        60.0,
+        milliseconds,
+        "how long digests gather; also the shortest pause between two turns begun for them",
+    ),
+    Setting(
         _CODEX + "RECONNECT_INITIAL_MS",
         "reconnect_initial",
         1.0,
@@ -171,6 +178,7 @@ class SidecarSettings:
     relay_backoff_initial: float = 2.0
     relay_backoff_max: float = 60.0
     coalesce_window: float = 0.6
+    digest_window: float = 60.0
     reconnect_initial: float = 1.0
     reconnect_max: float = 10.0
     approval_policy: str | None = None

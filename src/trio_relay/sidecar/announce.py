@@ -37,6 +37,7 @@ async def announce(session: Session, handoff: HandOff) -> Answer:
         "clientId": handoff.client_id,
         "mode": handoff.mode,
         **({"after": handoff.trouble} if handoff.trouble is not None else {}),
+        **({"interruptRefused": handoff.refused_interrupt} if handoff.refused_interrupt is not None else {}),
     }
 
     async def one(message: InboxMessage) -> None:

@@ -4,11 +4,15 @@ Codex does not recognise a client id it has seen before, so a text sent twice st
 hand-off goes out again only when it is certain that it is not in the thread and that nothing is still on its way.
 """
 
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import PurePath
+
 import structlog
 import trio
 
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.protocol import CallFailed, TurnEnded, UserMessageSeen
+from trio_relay.core.model import Delivery, Rung
 from trio_relay.errors import ConnectionLost
 from trio_relay.sidecar.handoff import HandOff
 from trio_relay.sidecar.ledger import Ledger
@@ -20,7 +24,11 @@ log = structlog.get_logger(__name__)
 GRACE = 1.0
 
 
-async def resolve_doubts(server: AppServer, threads: Threads, ledger: Ledger) -> None:
+#: Which of some item ids stand in a rollout file; None when it cannot be read from here.
+FindItems = Callable[[str, Collection[str]], Awaitable[set[str] | None]]
+
+
+async def resolve_doubts(server: AppServer, threads: Threads, ledger: Ledger, find_items: FindItems) -> None:
     """Settle every doubt that can be settled now, each in the thread where the text went.
 
     What stands in the thread is in context; if its turn is over, so is it. What does not stand there is lost if the
@@ -30,7 +38,9 @@ async def resolve_doubts(server: AppServer, threads: Threads, ledger: Ledger) ->
     patience = 1
     while ledger.doubtful or ledger.unfollowed(threads.running):
         were_active = {handoff.thread_id for handoff in ledger.doubtful if threads.active(handoff.thread_id)}
+        await read_queues(server, threads, ledger)
         await _read_threads(server, threads, ledger)
+        await read_rollouts(server, threads, ledger, find_items)
         unknown = await _end_past_turns(server, threads, ledger)
         _judge(threads, ledger, were_active)
         if not (unknown or ledger.doubtful):
@@ -68,10 +78,61 @@ def _lost(handoff: HandOff, ledger: Ledger) -> None:
     ledger.lost(handoff, trio.current_time())
 
 
+async def read_queues(server: AppServer, threads: Threads, ledger: Ledger) -> None:
+    """Find what still waits in a queue of Codex: before the threads are read, which it may enter meanwhile.
+
+    What waits in a thread that nobody of ours listens to is taken along: there it might wait for ever.
+    """
+    doubtful = [handoff for handoff in ledger.doubtful if handoff.asked is Delivery.IDLE]
+    for thread_id in {handoff.thread_id or threads.current.thread_id for handoff in doubtful}:
+        try:
+            waiting = {each.client_id: each for each in await server.queue_list(thread_id)}
+        except CallFailed as error:
+            log.info("no queue to be read", thread=thread_id, reason=error.message)
+            continue
+        for handoff in doubtful:
+            entry = waiting.get(handoff.client_id)
+            if entry is None or (handoff.thread_id or threads.current.thread_id) != thread_id:
+                continue
+            view = threads.watched(thread_id)
+            if view is not None:
+                handoff.thread_id = thread_id
+                ledger.queued(handoff, entry.submission_id, view.turn_id)
+            elif await server.queue_delete(thread_id, entry.submission_id):
+                _lost(handoff, ledger)
+
+
+async def read_rollouts(server: AppServer, threads: Threads, ledger: Ledger, find_items: FindItems) -> None:
+    """Find what was injected: no call lists it, only the file has it."""
+    for handoff in ledger.doubtful:
+        if handoff.asked is not Delivery.FYI:
+            continue
+        thread_id = handoff.thread_id or threads.current.thread_id
+        path = await rollout_of(server, thread_id)
+        found = None if path is None else await find_items(path, [handoff.client_id])
+        if found is None and not handoff.proven:
+            reason = "whether it arrived cannot be told: the thread's file cannot be read"
+            ledger.finish(handoff, Rung.DEAD, {"reason": reason})
+        elif found and path is not None:
+            ledger.injected(handoff, thread_id, PurePath(path).name)
+
+
+async def rollout_of(server: AppServer, thread_id: str) -> str | None:
+    """Name the file of a thread, if it is known."""
+    try:
+        path = (await server.thread_read(thread_id)).get("path")
+    except CallFailed:
+        return None
+    return path if isinstance(path, str) else None
+
+
 async def _read_threads(server: AppServer, threads: Threads, ledger: Ledger) -> None:
     """Read our thread, and any other we or a predecessor delivered into."""
     ours = threads.current.thread_id
-    others = {handoff.thread_id for handoff in ledger.doubtful} - {None, ours}
+    doubtful = [handoff for handoff in ledger.doubtful if handoff.asked is not Delivery.FYI]
+    if not (doubtful or ledger.unfollowed(threads.running)):
+        return
+    others = {handoff.thread_id for handoff in doubtful} - {None, ours}
     for thread_id in (ours, *sorted(filter(None, others))):
         for seen in await _user_messages(server, thread_id, ours=ours):
             ledger.saw(seen.client_id, seen.turn_id, seen.item_id, thread_id, seen.proof)

@@ -5,8 +5,9 @@ becomes of it the ledger learns from the thread.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import assert_never
 
 import structlog
@@ -15,15 +16,16 @@ import trio
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.protocol import CallFailed, NoActiveTurn, ThreadView, TurnMismatch, read_status
 from trio_relay.core.approval import Approval
-from trio_relay.core.batching import asked_delivery, choose_mode
+from trio_relay.core.batching import choose_mode, waits_for_idle, wants_interrupt
 from trio_relay.core.model import CANARY, Delivery, Rung
 from trio_relay.core.prompts import MAX_INPUT_CHARS, line, render
 from trio_relay.errors import ConnectionLost
 from trio_relay.sidecar.announce import announce
 from trio_relay.sidecar.claims import Claims, Taken
-from trio_relay.sidecar.doubts import resolve_doubts
+from trio_relay.sidecar.doubts import FindItems, resolve_doubts, rollout_of
 from trio_relay.sidecar.handoff import HandOff
 from trio_relay.sidecar.ledger import Ledger
+from trio_relay.sidecar.queue import QueueWatch
 from trio_relay.sidecar.session import Session
 from trio_relay.sidecar.threads import Threads
 
@@ -35,29 +37,35 @@ _LATER = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How texts are put. `window`: the longest a burst may gather, seconds."""
+    """How texts are put. `window`: the longest a burst may gather, seconds. `may_interrupt`: whose interrupts are obeyed."""
 
     agent_id: str
     auto_reply: bool
     approval: Approval
     window: float
     rng: random.Random
+    find_items: FindItems
+    may_interrupt: Collection[str]
     tools: bool = False
 
 
 async def drain(deliver: "Deliverer") -> None:
     """Task: deliver into the thread as long as the connection holds and the agent stays in it."""
     server, view, ledger, threads = deliver.server, deliver.view, deliver.ledger, deliver.threads
+    queues = QueueWatch(server, threads, ledger)
     while True:
-        await resolve_doubts(server, threads, ledger)
+        await resolve_doubts(server, threads, ledger, deliver.manner.find_items)
+        queues_at = await queues.tend()
         await threads.let_go(ledger.threads_in_hand)
         now = trio.current_time()
         audit_at = ledger.audit(now, active=threads.active)
-        handoff, wake_at = ledger.next(now, active=view.active, window=deliver.manner.window)
+        handoff, wake_at = ledger.next(
+            now, active=view.active, window=deliver.manner.window, has_queue=threads.has_queue
+        )
         if handoff is not None:
             await deliver(handoff)
         elif audit_at > now:
-            with trio.move_on_at(min(wake_at, audit_at)):
+            with trio.move_on_at(min(wake_at, audit_at, queues_at)):
                 await ledger.bell.wait()
 
 
@@ -78,8 +86,7 @@ class Deliverer:
         """Hand off, unless it turns out that it is not ours, cannot go now, or should not go any more."""
         if not await self._claimed(handoff):
             return
-        mode = choose_mode(handoff.messages, active=self.view.active)
-        self.ledger.begin(handoff, mode, self.view.thread_id)
+        self.ledger.begin(handoff, self._choose(handoff), self.view.thread_id)
         if not await self._cleared(handoff):
             return
         if handoff.messages[0].type == CANARY:
@@ -97,17 +104,66 @@ class Deliverer:
             evidence = {"reason": "too long for Codex", "chars": len(text), "limit": MAX_INPUT_CHARS}
             self.ledger.finish(handoff, Rung.DEAD, evidence)
             return
-        if self.view.active and asked_delivery(handoff.messages[0]) is Delivery.START:
+        if self.view.active and waits_for_idle(handoff.messages, has_queue=self.threads.has_queue):
             self.ledger.postpone(handoff, self.now())  # a turn began meanwhile
             return
-        handoff.mode = choose_mode(handoff.messages, active=self.view.active)
+        await self._hand_off(handoff, text)
+
+    async def _hand_off(self, handoff: HandOff, text: str) -> None:
+        """Put it where it belongs now."""
+        handoff.mode = self._choose(handoff)
         try:
-            turn_id = await self._say(handoff, text)
+            match handoff.mode:
+                case Delivery.IDLE:
+                    await self._queue(handoff, text)
+                case Delivery.FYI:
+                    await self._inject(handoff, text)
+                case _:
+                    self.ledger.accepted(handoff, await self._say(handoff, text), self.now())
         except CallFailed as error:
-            await self._refused(handoff, error)
+            if handoff.mode is Delivery.IDLE and error.unsupported:
+                self.threads.has_queue = False
+                self.ledger.postpone(handoff, self.now())
+            else:
+                await self._refused(handoff, error)
         else:
-            self.ledger.accepted(handoff, turn_id, self.now())
-            log.info("handed off", messages=sorted(handoff.message_ids), mode=handoff.mode, turn=turn_id)
+            log.info("handed off", messages=sorted(handoff.message_ids), mode=handoff.mode)
+
+    def _choose(self, handoff: HandOff) -> Delivery:
+        """Choose the way into the thread as it stands now, and note an interrupt that is not allowed."""
+        mode = choose_mode(
+            handoff.messages,
+            active=self.view.active,
+            has_queue=self.threads.has_queue,
+            may_interrupt=self.manner.may_interrupt,
+        )
+        refused = self.view.active and wants_interrupt(handoff.messages) and mode is not Delivery.INTERRUPT
+        handoff.refused_interrupt = handoff.messages[0].authority if refused else None
+        return mode
+
+    async def _queue(self, handoff: HandOff, text: str) -> None:
+        """Put it into Codex's queue, where it waits until the thread is idle."""
+        running = self.view.turn_id
+        queued = await self.server.queue_add(self.view.thread_id, text, handoff.client_id)
+        self.ledger.queued(handoff, queued.submission_id, running)
+
+    async def _inject(self, handoff: HandOff, text: str) -> None:
+        """Put it into the history of the idle thread, and look whether it stands there.
+
+        A turn that begins at the same moment has it wait in memory: it is looked for again when that turn is over.
+        """
+        thread_id = self.view.thread_id
+        await self.server.inject(thread_id, text, role="user", item_id=handoff.client_id)
+        self.ledger.accepted(handoff, self.view.turn_id, self.now())
+        if self.view.active:
+            return
+        path = await rollout_of(self.server, thread_id)
+        found = None if path is None else await self.manner.find_items(path, [handoff.client_id])
+        if found is None:
+            reason = "the thread's file cannot be read"
+            self.ledger.finish(handoff, Rung.SETTLED, {"fyi": "wants no answer", "unproven": reason})
+        elif found and path is not None:
+            self.ledger.injected(handoff, thread_id, PurePath(path).name)
 
     async def _claimed(self, handoff: HandOff) -> bool:
         """Claim a claimable message, right before it goes."""

@@ -1,9 +1,9 @@
 """A hand-off: the messages that travel into the thread together, and how far they have come.
 
 ```
-WAITING → CALLING → ACCEPTED → IN_CONTEXT → OVER
-   ↑         └─────────┴──→ DOUBTFUL ──┘
-   └────────────────────────────┘
+WAITING → CALLING → (QUEUED →) ACCEPTED → IN_CONTEXT → OVER
+   ↑         └──────────┴─────────┴──→ DOUBTFUL ──┘
+   └──────────────────────────────────────┘
 ```
 
 A hand-off is reported to the relay before it is made: its answer is the last word on whether the message still has a
@@ -11,12 +11,15 @@ point, and it counts the attempts. Codex answers ``turn/start`` and ``turn/steer
 was accepted. So ACCEPTED proves nothing: only the user message with our client id, announced or found among the
 thread's items, does. Whenever that cannot be known (the answer never came, the connection broke, the turn ended) the
 hand-off is DOUBTFUL, and the thread is read before anything is said twice.
+
+QUEUED: it waits in Codex's own queue, from which it can still be taken back. ``fyi`` takes no turn: it goes from ACCEPTED
+over IN_CONTEXT to its end when it was found in the thread's file.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from trio_relay.core.batching import client_id
+from trio_relay.core.batching import asked_delivery, client_id, keeps_order
 from trio_relay.core.model import Delivery, Rung
 from trio_relay.core.wire import InboxMessage
 from trio_relay.sidecar.state_file import InFlight
@@ -27,6 +30,7 @@ class Phase(StrEnum):
 
     WAITING = "waiting"
     CALLING = "calling"
+    QUEUED = "queued"
     ACCEPTED = "accepted"
     DOUBTFUL = "doubtful"
     IN_CONTEXT = "in_context"
@@ -40,6 +44,10 @@ class HandOff:
     `attempt_id` names the present attempt, so that reporting it again after a lost answer counts once. `cleared` are
     those whose present attempt the relay has heard of and agreed to, `attempts` the number it counts,
     `trouble` why the last attempt failed, `thread_id` where it went. `not_before` and `accepted_at` are trio times.
+    `submission_id` is its id in Codex's queue, `queued_during` the turn that ran when it was seen there last, and
+    `taken_out` says that it left the queue though that turn still ran: somebody has removed it. `refused_interrupt`
+    is the authority that may not interrupt. `withdrawn` are messages that have lost their point while in hand;
+    while it is `picked` to be handed off, the relay's last word decides about them.
     """
 
     messages: tuple[InboxMessage, ...]
@@ -53,6 +61,12 @@ class HandOff:
     trouble: str | None = None
     cleared: set[int] = field(default_factory=set)
     attempt_id: str = ""
+    submission_id: str = ""
+    queued_during: str | None = None
+    taken_out: bool = False
+    refused_interrupt: str | None = None
+    withdrawn: set[int] = field(default_factory=set)
+    picked: bool = False
 
     @property
     def client_id(self) -> str:
@@ -66,8 +80,13 @@ class HandOff:
 
     @property
     def conversations(self) -> frozenset[int]:
-        """The reply chains its messages belong to."""
-        return frozenset(message.thread_id for message in self.messages)
+        """The reply chains in which its messages have a place to keep."""
+        return frozenset(message.thread_id for message in self.messages if keeps_order(message))
+
+    @property
+    def asked(self) -> Delivery | None:
+        """The mode its (first) message asks for."""
+        return asked_delivery(self.messages[0])
 
     @property
     def proven(self) -> bool:

@@ -6,17 +6,17 @@ it what to hand off next. What the relay should hear goes, in order, to the outb
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from trio_relay.codex.protocol import TurnEnded
-from trio_relay.core.batching import asked_delivery, message_ids, next_batch, travels_alone
+from trio_relay.core.batching import Standing, message_ids, waits_for_idle
 from trio_relay.core.channels import wants
 from trio_relay.core.model import SILENT_TYPES, Delivery, Rung
 from trio_relay.core.prompts import by_reference
-from trio_relay.core.timing import due_at
 from trio_relay.core.wire import InboxMessage
+from trio_relay.sidecar.arrivals import Arrivals
 from trio_relay.sidecar.handoff import HandOff, Phase, recovered
+from trio_relay.sidecar.jobs import Conclude, Finish, Job, Tell
 from trio_relay.sidecar.state_file import InFlight
 from trio_relay.supervise import Doorbell
 
@@ -24,47 +24,6 @@ from trio_relay.supervise import Doorbell
 SILENCE = 5.0
 #: Turns whose end is remembered, for an answer that arrives after its turn has ended.
 _REMEMBERED_TURNS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Report a rung for each of `messages`."""
-
-    messages: tuple[InboxMessage, ...]
-    rung: Rung
-    evidence: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Conclude:
-    """A turn is over: reply to the messages it had in context, settle them, finish their claims."""
-
-    handoffs: tuple[HandOff, ...]
-    ended: TurnEnded
-
-    @property
-    def messages(self) -> tuple[InboxMessage, ...]:
-        """Every message of the turn, oldest first."""
-        every = (message for handoff in self.handoffs for message in handoff.messages)
-        return tuple(sorted(every, key=lambda message: message.inbox_seq))
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """A hand-off ends without having reached the model: on which rung, and why, for each of its messages."""
-
-    handoff: HandOff
-    rung: Rung
-    evidence: dict[str, Any]
-
-
-Job = Tell | Conclude | Finish
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    message: InboxMessage
-    at: float
 
 
 class Ledger:
@@ -81,13 +40,14 @@ class Ledger:
         post: Callable[[Job], None],
         keep: Callable[[list[InFlight], int], None],
         tools: bool = False,
+        digest_window: float = 60.0,
     ) -> None:
         self.bell = Doorbell()
         self._channels = channels
         self._post = post
         self._keep = keep
         self._tools = tools
-        self._arrivals: list[_Arrival] = []
+        self._arrivals = Arrivals(digest_window)
         self._handoffs: list[HandOff] = []
         self._ended: deque[str] = deque(maxlen=_REMEMBERED_TURNS)
 
@@ -129,50 +89,51 @@ class Ledger:
         Those that never wake anybody and those on channels this agent does not hear are settled, not delivered.
         """
         known = {message for handoff in self._handoffs for message in handoff.message_ids}
-        known |= {arrival.message.id for arrival in self._arrivals}
+        known |= {message.id for message in self._arrivals.messages}
         for message in messages:
             if message.id in known:
                 continue
             if message.type in SILENT_TYPES:
                 self._post(Tell((message,), Rung.SETTLED, {"skipped": "silent", "type": message.type}))
             elif wants(self._channels, message.channel):
-                self._arrivals.append(_Arrival(message, now))
+                self._collapse(message)
+                self._arrivals.put(message, now)
             else:
                 self._post(Tell((message,), Rung.SETTLED, {"skipped": "channel", "channel": message.channel}))
-        self._arrivals.sort(key=lambda arrival: arrival.message.inbox_seq)
         self._changed()
 
     # What goes out
 
-    def next(self, now: float, *, active: bool, window: float) -> tuple[HandOff | None, float]:
+    def next(
+        self, now: float, *, active: bool, window: float, has_queue: bool = True
+    ) -> tuple[HandOff | None, float]:
         """Pick the next hand-off, or say until when to wait for one (trio time, maybe for ever).
 
-        `active`: a turn is running. `window`: the longest a burst may gather.
+        `active`: a turn is running. `window`: the longest a burst may gather. `has_queue`: whether Codex has one.
         """
         held: set[int] = set()
+        queued: set[int] = set()
         wake_at = float("inf")
         for handoff in self._handoffs:
             if handoff.phase is Phase.DOUBTFUL:
                 held |= handoff.conversations
+            elif handoff.phase is Phase.QUEUED:
+                queued |= handoff.conversations
             if handoff.phase is not Phase.WAITING:
                 continue
-            must_be_idle = active and asked_delivery(handoff.messages[0]) is Delivery.START
-            if not (must_be_idle or held & handoff.conversations or handoff.not_before > now):
+            must_be_idle = active and waits_for_idle(handoff.messages, has_queue=has_queue)
+            behind = held if handoff.asked is Delivery.IDLE else held | queued
+            if not (must_be_idle or behind & handoff.conversations or handoff.not_before > now):
+                handoff.picked = True
                 return handoff, now
             held |= handoff.conversations
             if not must_be_idle:
                 wake_at = min(wake_at, handoff.not_before)
-        batch = next_batch([arrival.message for arrival in self._arrivals], active=active, held=held)
+        standing = Standing(active=active, held=held, queued=queued, has_queue=has_queue)
+        batch, later = self._arrivals.take(now, standing, window=window)
         if not batch:
-            return None, wake_at
-        chosen = {message.id for message in batch}
-        arrived = [arrival.at for arrival in self._arrivals if arrival.message.id in chosen]
-        if not travels_alone(batch[0]):
-            due = due_at(min(arrived), max(arrived), active=active, window=window)
-            if due > now:
-                return None, min(wake_at, due)
-        self._arrivals = [arrival for arrival in self._arrivals if arrival.message.id not in chosen]
-        handoff = HandOff(batch)
+            return None, min(wake_at, later)
+        handoff = HandOff(batch, picked=True)
         self._handoffs.append(handoff)
         return handoff, now
 
@@ -198,13 +159,43 @@ class Ledger:
         handoff.phase = Phase.DOUBTFUL if turn_id in self._ended else Phase.ACCEPTED
         self._changed()
 
+    def queued(self, handoff: HandOff, submission_id: str, running: str | None) -> None:
+        """Note that it waits in Codex's queue, seen there while the turn `running` ran."""
+        if handoff.phase not in {Phase.CALLING, Phase.DOUBTFUL, Phase.QUEUED}:
+            return  # it has come out before the answer did
+        handoff.phase, handoff.submission_id = Phase.QUEUED, submission_id
+        handoff.turn_id, handoff.queued_during = None, running
+        self._changed()
+
+    def left_queue(self, handoff: HandOff, now: float, *, taken_out: bool) -> None:
+        """Note that it is not in Codex's queue any more: a turn takes it, or somebody has `taken_out` what waited."""
+        if handoff.phase is Phase.QUEUED:
+            handoff.taken_out = taken_out
+            self.wait_for_turn(handoff, handoff.queued_during if taken_out else None, now)
+
+    def taken_back(self, handoff: HandOff) -> None:
+        """End what was withdrawn and taken out of Codex's queue in time."""
+        if handoff.phase is Phase.QUEUED:
+            self.finish(handoff, Rung.RETRACTED, {"from": "Codex's queue"})
+
+    def injected(self, handoff: HandOff, thread_id: str, rollout: str) -> None:
+        """Note that an item stands in the thread's file: it is in the history, and wants nothing more."""
+        if handoff.phase in {Phase.IN_CONTEXT, Phase.OVER}:
+            return
+        handoff.thread_id, handoff.phase = thread_id, Phase.IN_CONTEXT
+        evidence = {"threadId": thread_id, "itemId": handoff.client_id, "rollout": rollout, "mode": "fyi"}
+        self._post(Tell(handoff.messages, Rung.IN_CONTEXT, evidence))
+        self.finish(handoff, Rung.SETTLED, {"fyi": "wants no answer"})
+
     def refused(self, handoff: HandOff, reason: str, now: float) -> None:
         """Note that an idle thread did not take it: the next attempt comes later each time."""
         self._try_again(handoff, reason, now + 2.0**handoff.attempts)
 
     def postpone(self, handoff: HandOff, until: float) -> None:
         """Put it back: it cannot go now, through no fault of its own."""
-        handoff.phase, handoff.not_before = Phase.WAITING, until
+        handoff.phase, handoff.not_before, handoff.picked = Phase.WAITING, until, False
+        for message_id in handoff.withdrawn & handoff.message_ids:
+            self._leave_out(handoff, message_id)
         self._changed()
 
     def drop(self, handoff: HandOff) -> None:
@@ -242,6 +233,8 @@ class Ledger:
             }
             if handoff.mode is not None:
                 evidence["mode"] = str(handoff.mode)
+            if handoff.refused_interrupt is not None:
+                evidence["interruptRefused"] = handoff.refused_interrupt
             if cut := [message.id for message in handoff.messages if self._tools and by_reference(message)]:
                 evidence["byReference"] = cut  # their beginning is in context, and how to read the rest
             self._post(Tell(handoff.messages, Rung.IN_CONTEXT, evidence))
@@ -266,9 +259,61 @@ class Ledger:
     def connection_lost(self) -> None:
         """Doubt everything whose fate would have been told over the connection that broke."""
         for handoff in self._handoffs:
-            if handoff.phase in {Phase.CALLING, Phase.ACCEPTED}:
+            if handoff.phase in {Phase.CALLING, Phase.QUEUED, Phase.ACCEPTED}:
                 handoff.phase = Phase.DOUBTFUL
         self._changed()
+
+    # What loses its point
+
+    @property
+    def in_hand(self) -> list[int]:
+        """Messages the model does not have yet: whether they still have a point is worth knowing. A hundred, at most."""
+        handed = [h for h in self._handoffs if h.phase not in {Phase.IN_CONTEXT, Phase.OVER}]
+        handed.sort(key=lambda handoff: handoff.phase is not Phase.QUEUED)
+        numbers = [number for handoff in handed for number in sorted(handoff.message_ids - handoff.withdrawn)]
+        return (numbers + [message.id for message in self._arrivals.messages])[:100]
+
+    def withdrawn(self, message_id: int) -> None:
+        """Note that a message in hand has lost its point.
+
+        What has not gone is dropped, what waits in Codex's queue is to be taken out (`to_take_back`), and what may be on
+        its way is left alone: if it is lost it is not handed off again.
+        """
+        self._arrivals.drop({message_id})
+        for handoff in list(self._handoffs):
+            if message_id not in handoff.message_ids or handoff.phase in {Phase.IN_CONTEXT, Phase.OVER}:
+                continue
+            handoff.withdrawn.add(message_id)
+            if handoff.phase is Phase.WAITING and not handoff.picked:
+                self._leave_out(handoff, message_id)
+        self._changed()
+
+    def _leave_out(self, handoff: HandOff, message_id: int) -> None:
+        evidence = {"from": "the sidecar"}
+        if len(handoff.messages) == 1:
+            self.finish(handoff, Rung.RETRACTED, evidence)
+            return
+        gone = tuple(message for message in handoff.messages if message.id == message_id)
+        self._post(Tell(gone, Rung.RETRACTED, evidence))
+        self.narrow(handoff, {message_id})
+
+    def _collapse(self, newer: InboxMessage) -> None:
+        """Withdraw what a newer message of the same sender and key takes the place of."""
+        handed = [message for handoff in self._handoffs for message in handoff.messages]
+        for older in (*self._arrivals.messages, *handed):
+            same = (older.sender, older.collapse_key) == (newer.sender, newer.collapse_key)
+            if newer.collapse_key is not None and same and older.id < newer.id:
+                self.withdrawn(older.id)
+
+    @property
+    def in_queue(self) -> list[HandOff]:
+        """Hand-offs that wait in Codex's queue."""
+        return [handoff for handoff in self._handoffs if handoff.phase is Phase.QUEUED]
+
+    @property
+    def to_take_back(self) -> list[HandOff]:
+        """Those of them that have lost their point."""
+        return [handoff for handoff in self.in_queue if handoff.message_ids <= handoff.withdrawn]
 
     # Doubts
 
@@ -284,7 +329,7 @@ class Ledger:
     @property
     def threads_in_hand(self) -> set[str]:
         """The threads that hold hand-offs whose end is still to be seen there."""
-        seen = {Phase.CALLING, Phase.ACCEPTED, Phase.DOUBTFUL, Phase.IN_CONTEXT}
+        seen = {Phase.CALLING, Phase.QUEUED, Phase.ACCEPTED, Phase.DOUBTFUL, Phase.IN_CONTEXT}
         return {h.thread_id for h in self._handoffs if h.phase in seen and h.thread_id is not None}
 
     def unfollowed(self, running: Collection[str]) -> list[HandOff]:
@@ -318,10 +363,13 @@ class Ledger:
     def lost(self, handoff: HandOff, now: float) -> None:
         """Conclude that it is not in the thread: hand it off again.
 
-        What the relay has proof of was in another thread, whose end nobody will tell: it is concluded.
+        What the relay has proof of was in another thread, whose end nobody will tell: it is concluded. What somebody
+        took out of Codex's queue is not put back.
         """
         if handoff.proven:
             self._conclude([handoff], TurnEnded(handoff.turn_id or "", "unknown", None, None))
+        elif handoff.taken_out:
+            self.finish(handoff, Rung.DEAD, {"reason": "taken out of Codex's queue"})
         else:
             self._try_again(handoff, "not seen in context", now)
 

@@ -18,7 +18,7 @@ from trio_relay.core.wire import InboxMessage
 from trio_relay.errors import Conflict, Invalid, NotFound, Refused, StaleInstance
 from trio_relay.sidecar.claims import Claims
 from trio_relay.sidecar.handoff import HandOff
-from trio_relay.sidecar.ledger import Conclude, Finish, Job, Tell
+from trio_relay.sidecar.jobs import Conclude, Finish, Job, Tell
 from trio_relay.sidecar.replies import Reply, replies_owed
 from trio_relay.sidecar.session import Session
 from trio_relay.supervise import Doorbell
@@ -139,7 +139,7 @@ class Outbox:
         return "released"
 
     async def _finish(self, handoff: HandOff, rung: Rung, evidence: dict[str, Any]) -> None:
-        log.info("ended without delivery", messages=sorted(handoff.message_ids), rung=rung, **evidence)
+        log.info("ended", messages=sorted(handoff.message_ids), rung=rung, **evidence)
         for message_id in handoff.message_ids:
             await self.claims.release(message_id)
         await self._report((message, rung, evidence) for message in handoff.messages)

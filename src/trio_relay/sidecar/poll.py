@@ -1,7 +1,8 @@
-"""Reading the inbox: everything unread at the start, then a long poll for what arrives."""
+"""Reading the inbox: everything unread at the start, then a long poll for what arrives, and for what is withdrawn."""
 
 from functools import partial
 
+import structlog
 import trio
 
 from trio_relay.core.model import Rung
@@ -9,6 +10,8 @@ from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.session import PAGE, Session
 from trio_relay.sidecar.state_file import StateFile
 from trio_relay.sidecar.status import Situation
+
+log = structlog.get_logger(__name__)
 
 #: Seconds the relay may hold a poll open.
 WAIT = 25.0
@@ -47,12 +50,22 @@ async def poll_inbox(
         asked_at = trio.current_time()
         arrived = await session.insist(
             partial(
-                session.relay.inbox, session.agent_id, unread=True, after_seq=cursor, wait=WAIT, limit=PAGE
+                session.relay.inbox,
+                session.agent_id,
+                unread=True,
+                after_seq=cursor,
+                wait=WAIT,
+                limit=PAGE,
+                watch=ledger.in_hand,
             )
         )
+        for message in arrived:
+            if message.inbox_seq <= cursor:
+                log.info("withdrawn", message=message.id, state=message.state)
+                ledger.withdrawn(message.id)
         if arrived:
-            cursor = arrived[-1].inbox_seq
-            ledger.take_in(arrived, trio.current_time())
+            ledger.take_in([one for one in arrived if one.inbox_seq > cursor], trio.current_time())
+            cursor = max(cursor, arrived[-1].inbox_seq)
             book.update(cursor=cursor)
         elif trio.current_time() - asked_at < WAIT / 2:
             await trio.sleep(interval)

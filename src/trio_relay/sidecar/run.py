@@ -166,7 +166,11 @@ class _Sidecar:
         situation.relay_said(agent)
         outbox = Outbox(session, auto_reply=self._auto_reply)
         ledger = Ledger(
-            channels=self._me.resolved.channels, post=outbox.post, keep=self._keep, tools=self._tools
+            channels=self._me.resolved.channels,
+            post=outbox.post,
+            keep=self._keep,
+            tools=self._tools,
+            digest_window=self._settings.digest_window,
         )
         every = self._settings.heartbeat_interval
         ended: RelayError | None = None
@@ -207,22 +211,22 @@ class _Sidecar:
             approval=self._me.approval,
             window=self._settings.coalesce_window,
             rng=self._world.rng,
+            find_items=self._world.find_items,
+            may_interrupt=self._me.may_interrupt,
         )
 
         async def attend(server: AppServer) -> None:
             follower = self._follower(server)
-            find_items=self._world.find_items,
-            may_interrupt=self._me.may_interrupt,
             move = None if follower is None else await follower.present()
             threads = Threads(server)
-            while True:
-                view = await self._enter(server, situation, permissions, follower, move)
-                threads.enter(view)
-                situation.turn(view.turn_id, active=view.active)
             following = self._settings.follow == "person"
             permissions = SessionPermissions(
                 self._me.approval_policy if following else None, self._me.sandbox
             )
+            while True:
+                view = await self._enter(server, situation, permissions, follower, move)
+                threads.enter(view)
+                situation.turn(view.turn_id, active=view.active)
                 for thread_id in ledger.threads_in_hand:
                     if await threads.watch(thread_id) and follower is not None:
                         follower.resumed(thread_id)

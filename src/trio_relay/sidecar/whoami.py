@@ -1,5 +1,6 @@
 """Who this sidecar is: its agent id, what it registers as, what it tells its model of itself."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import structlog
 
 from trio_relay.core.approval import Approval, from_permissions, parse_approval, permissions
+from trio_relay.core.batching import MAY_INTERRUPT
 from trio_relay.core.identity import agent_id
-from trio_relay.core.model import AgentStatus
+from trio_relay.core.model import AgentStatus, Authority
 from trio_relay.core.profiles import Resolved, resolve
 from trio_relay.core.prompts import Introduction
 from trio_relay.core.wire import AgentRegistration
@@ -35,6 +37,14 @@ class Identity:
     sandbox: str | None
     settings: AgentSettings
     meta: dict[str, Any]
+
+    @property
+    def may_interrupt(self) -> Collection[Authority]:
+        """Whose messages may stop a running turn."""
+        for named in (self.settings.may_interrupt, self.resolved.may_interrupt):
+            if named is not None:
+                return named
+        return MAY_INTERRUPT
 
     def registration(
         self, status: AgentStatus, thread_id: str | None, note: str | None = None

@@ -7,13 +7,14 @@ in memory.
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import platformdirs
+import trio
 
 from trio_relay.client import RelayClient
 from trio_relay.codex.app_server import AppServer, open_app_server
@@ -21,6 +22,8 @@ from trio_relay.codex.dial import dial_url
 from trio_relay.core.identity import short_hash, slug
 from trio_relay.errors import ConnectionLost
 from trio_relay.settings import AgentSettings, SidecarSettings
+from trio_relay.sidecar.doubts import FindItems
+from trio_relay.sidecar.rollout import find_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class World:
     now: Callable[[], float]
     open_relay: Callable[[], AbstractAsyncContextManager[RelayClient]]
     open_server: Callable[[], AbstractAsyncContextManager[AppServer]]
+    find_items: FindItems
     signals: bool = True
 
 
@@ -49,13 +53,21 @@ def real_world(agent: AgentSettings, sidecar: SidecarSettings) -> World:
         now=time.time,
         open_relay=partial(RelayClient.open, agent.relay_url, agent.token),
         open_server=partial(_open_server, sidecar),
+        find_items=_find_items,
     )
 
 
 def _default_state_path(sidecar: SidecarSettings, cwd: str) -> Path:
-    """One file for each app-server and directory, the same after a restart."""
-    name = f"{slug(Path(cwd).name, 'project')}-{short_hash(f'{sidecar.rig} {cwd} {sidecar.app_server_url}')}.json"
+    """One file for each app-server and directory, or thread that was asked for; the same after a restart."""
+    thread = sidecar.thread_id if sidecar.thread_mode == "resume" and sidecar.follow == "off" else None
+    where = " ".join(filter(None, (sidecar.rig, cwd, sidecar.app_server_url, thread)))
+    name = f"{slug(Path(cwd).name, 'project')}-{short_hash(where)}.json"
     return platformdirs.user_state_path("trio-relay") / "codex" / name
+
+
+async def _find_items(path: str, wanted: Collection[str]) -> set[str] | None:
+    """Look in a thread: a rollout file can hold a hundred megabytes."""
+    return await trio.to_thread.run_sync(find_items, path, wanted)
 
 
 @asynccontextmanager
