@@ -69,6 +69,8 @@ def _described(tool: Tool) -> mcp_types.Tool:
         description=tool.description,
         input_schema=input_schema(tool),
         annotations=annotations,
+        # Claude Code 2.1 shows a model only the names of other tools until it searches for them.
+        _meta={"anthropic/alwaysLoad": True},
     )
 
 

@@ -25,7 +25,10 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/docs", "/openapi.json", "/
 INTEGRATIONS = "integrations"
 _CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Agent-Relay-Token",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Agent-Relay-Token, "
+        "MCP-Protocol-Version, MCP-Method, MCP-Name"
+    ),
     "Access-Control-Max-Age": "600",
 }
 
