@@ -17,7 +17,7 @@ from trio_relay.codex.setup.registration import Codex
 _CODEX_OWN = re.compile(
     r"\.codex/(\w+\.sqlite(-wal|-shm)?|installation_id|\.\w+_migration|version\.json|models_cache\.json|history\.jsonl"
     r"|\.tmp(/(?!marketplaces).*)?|(tmp|skills|sessions|log|cache|shell_snapshots|memories|rules"
-    r"|mcp-oauth-locks|thread-writer-locks)(/.*)?)"
+    r"|mcp-oauth-locks|tui-thread-reference-capabilities|thread-writer-locks)(/.*)?)"
 )
 
 
