@@ -10,6 +10,7 @@ import click
 
 from trio_relay.cli.calling import json_option
 from trio_relay.cli.environment import server_settings
+from trio_relay.cli.failures import BAD_INPUT, Failure
 from trio_relay.cli.progress import Progress
 from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.relay.serve import database_path
@@ -36,7 +37,7 @@ def backup(*, file: Path, db_path: str | None, force: bool, as_json: bool) -> No
     hashes of every token: keep it as you keep the database.
     """
     database = _database(db_path)
-    with _stoppable(), Progress("copying") as progress:
+    with stoppable(), Progress("copying") as progress:
         summary = copies.back_up(database, file, overwrite=force, progress=progress)
     if as_json:
         echo_json({"file": str(file), "database": str(database), **_facts(summary)})
@@ -61,7 +62,7 @@ def restore(*, file: Path, db_path: str | None, only_check: bool, as_json: bool)
     else:
         database = _database(db_path)
         aside = datetime.now(UTC).strftime(".before-restore-%Y%m%dT%H%M%SZ")
-        with _stoppable(), owned(database), Progress("copying") as progress:
+        with stoppable(), owned(database), Progress("copying") as progress:
             summary, kept = copies.restore(file, database, aside=aside, progress=progress)
     if as_json:
         facts = {"file": str(file), "database": database and str(database), "kept": kept and str(kept)}
@@ -77,7 +78,13 @@ def restore(*, file: Path, db_path: str | None, only_check: bool, as_json: bool)
 
 
 def _database(db_path: str | None) -> Path:
-    return database_path(server_settings(db_path=db_path)).resolve()
+    settings = server_settings(db_path=db_path)
+    if db_path is None and settings.database_url is not None:
+        raise Failure(
+            "DATABASE_URL names a PostgreSQL: its own tools (pg_dump, pg_restore) back it up; --db names a file",
+            BAD_INPUT,
+        )
+    return database_path(settings).resolve()
 
 
 def _facts(summary: copies.Summary) -> dict[str, int]:
@@ -96,7 +103,7 @@ def _text(summary: copies.Summary) -> str:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """Let SIGTERM end the work as Ctrl-C does: tidily."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

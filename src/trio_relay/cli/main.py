@@ -39,6 +39,7 @@ COMMANDS = {
     "profile": Entry("profile", "List, show and check the profiles of agents."),
     "backup": Entry("backup", "Copy the room into a file, also while the relay runs."),
     "restore": Entry("backup", "Put a backup in the place of the room's database."),
+    "db": Entry("db", "Look after the database; move it to PostgreSQL."),
     "install": Entry("setup", "Put the relay's side of Codex into your home."),
     "uninstall": Entry("setup", "Take it out again, without a trace."),
     "doctor": Entry("doctor", "Check this machine, Codex and the relay, and say what mends what is broken."),

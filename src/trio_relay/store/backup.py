@@ -65,8 +65,8 @@ def copy(database: Path, fresh: Path, progress: Progress) -> None:
     """Copy the database into an empty file, as it is at this instant, and make the copy one plain file."""
     with (
         _errors(f"{database} cannot be copied"),
-        _opened(database) as source,
-        _opened(fresh) as copied,
+        opened(database) as source,
+        opened(fresh) as copied,
     ):
         copied.execute("PRAGMA synchronous = OFF")  # whoever puts it in its place syncs it
         (page,) = source.execute("PRAGMA page_size").fetchone()
@@ -91,7 +91,7 @@ def check(file: Path) -> Summary:
 
     """
     try:
-        with _errors(f"{file} cannot be read"), _opened(file) as connection:
+        with _errors(f"{file} cannot be read"), opened(file) as connection:
             (schema,) = connection.execute("PRAGMA user_version").fetchone()
             present = _schema_of(connection)
             ours = {"agents", "inbox", "messages"} <= {name for name, _ in present}
@@ -124,7 +124,7 @@ def restore(backup: Path, database: Path, *, aside: str, progress: Progress) -> 
     check(backup)
     with fresh_file(database) as fresh:
         copy(backup, fresh, progress)
-        with _errors(f"{fresh} cannot be written"), _opened(fresh) as connection:
+        with _errors(f"{fresh} cannot be written"), opened(fresh) as connection:
             migrate(connection)
             resume_elsewhere(connection)
         summary = check(fresh)
@@ -193,9 +193,9 @@ def _keep(database: Path, kept: Path) -> Path | None:
     if not database.exists():
         return None
     # Only where it can be read at all: opening a damaged one for writing would throw its log away.
-    with suppress(sqlite3.Error), _opened(database, "mode=ro&immutable=1") as connection:
+    with suppress(sqlite3.Error), opened(database, "mode=ro&immutable=1") as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        with _opened(database) as writer:
+        with opened(database) as writer:
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the last to close removes the log
     for suffix in ("-wal", ""):
         if (part := Path(f"{database}{suffix}")).exists():
@@ -225,7 +225,8 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path, mode: str = "mode=rw") -> Iterator[sqlite3.Connection]:
+def opened(path: Path, mode: str = "mode=rw") -> Iterator[sqlite3.Connection]:
+    """Open a database that is there. `mode` is SQLite's, of a URI."""
     # Not mode=ro, which leaves the files of a write-ahead log behind. No database is made where none is.
     uri = f"{path.absolute().as_uri()}?{mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)

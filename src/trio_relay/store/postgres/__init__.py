@@ -13,7 +13,7 @@ from trio_relay.store.postgres.connection import OLDEST, RelayConnection, connec
 from trio_relay.store.postgres.errors import weather, why_not_connected
 from trio_relay.store.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore", "RelayConnection", "migrate", "name_of", "open_postgres", "schema_of"]
+__all__ = ["PostgresStore", "RelayConnection", "look_at_server", "migrate", "name_of", "open_postgres", "schema_of"]
 
 #: Whoever migrates holds this advisory lock: several nodes start at once.
 MIGRATING = 0x5203 << 48
@@ -56,7 +56,7 @@ def prepare(url: str, name: str) -> int:
         raise _bad_store(name, why_not_connected(error)) from None  # the driver's words may hold the password
     with connection:
         try:
-            _check(connection, name)
+            look_at_server(connection, name)
             return migrate(connection)
         except psycopg.Error as error:
             raise _bad_store(name, weather(error) or f"it refuses ({type(error).__name__})") from error
@@ -87,7 +87,13 @@ def migrate(connection: RelayConnection) -> int:
     return len(missing)
 
 
-def _check(connection: RelayConnection, name: str) -> None:
+def look_at_server(connection: RelayConnection, name: str) -> None:
+    """Look whether the server will do.
+
+    Raises:
+        RelayError: it will not (code ``bad_store``).
+
+    """
     version = connection.info.server_version // 10_000
     if version < OLDEST:
         raise _bad_store(name, f"it is PostgreSQL {version}, at least {OLDEST} is needed")
