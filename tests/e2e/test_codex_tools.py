@@ -1,13 +1,15 @@
 """The model reaches the relay by its tools, from inside the sandbox, as itself. Everything is real but the model."""
 
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from support.codex_session import World, codex_world
+from support.codex_session import World, codex_world, relay_process
 from support.mock_model import ModelRequest, Reply, Text, ToolCall
 from trio_relay.client import admin
 from trio_relay.core.model import Rung
@@ -96,3 +98,35 @@ async def test_a_long_message_is_put_there_by_reference_and_read_by_tool(world: 
     assert answer.body == "Read."
     (seen,) = [step for step in receipt.steps if step.state is Rung.IN_CONTEXT]
     assert seen.evidence["byReference"] == [message.id]
+
+
+async def test_a_relay_that_is_away_costs_no_answer_and_its_tools_come_back(
+    world: World, tmp_path: Path
+) -> None:
+    """The tool says that it failed, the model says it at the end instead, and the sidecar posts that when it can."""
+
+    def script(request: ModelRequest) -> Reply:
+        if not request.tool_outputs:
+            os.kill(world.relay_pid, signal.SIGKILL)
+            return tool(request, "reply", message_id=1, body="by tool")
+        if len(request.tool_outputs) == 1 and "second" not in request.last_user_text:
+            return Text("at the end")
+        if "second" in request.last_user_text and len(request.tool_outputs) == 1:
+            return tool(request, "reply", message_id=3, body="by tool")
+        return Text("done")
+
+    world.model.script = script
+    with trio.fail_after(90):
+        tester = await world.person()
+        async with world.headless():
+            agent = await world.agent()
+            first = await world.send(tester, agent.id, "first")
+            failed = await world.model.seen(lambda one: bool(one.tool_outputs))
+            port = int(world.environment["AGENT_RELAY_URL"].rpartition(":")[2])
+            async with relay_process(tmp_path, port):
+                assert (await world.answer_to(first)).body == "at the end"
+                second = await world.send(tester, agent.id, "second")
+                assert (second.id, (await world.answer_to(second)).body) == (3, "by tool")
+                assert (await world.receipt(second)).state is Rung.SETTLED
+                assert len(await world.relay.thread(second.id)) == 2
+    assert "error" in json.dumps(failed.tool_outputs[0]).lower()
