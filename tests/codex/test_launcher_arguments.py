@@ -12,11 +12,9 @@ from trio_relay.codex.arguments import (
     read_codex_arguments,
     tui_command,
 )
-from trio_relay.codex.capabilities import Capabilities, capabilities_of
 from trio_relay.core.approval import Approval, permissions
 from trio_relay.errors import Invalid
 
-NEWEST = Capabilities()
 OURS = ("--ask-for-approval", "never", "--sandbox", "workspace-write")
 
 
@@ -102,11 +100,11 @@ def test_a_prompt_is_no_command() -> None:
 
 
 def test_the_tui_is_told_where_to_work_unless_the_user_did() -> None:
-    plain = tui_command("/bin/codex", "ws://127.0.0.1:1", "/project", CodexArguments(), can=NEWEST)
+    plain = tui_command("/bin/codex", "ws://127.0.0.1:1", "/project", CodexArguments())
     assert plain[:1] == ("/bin/codex",)
     assert plain[plain.index("-C") + 1] == "/project"
     elsewhere = read_codex_arguments(("--cd", "/other"))
-    chosen = tui_command("codex", "ws://127.0.0.1:1", "/project", elsewhere, can=NEWEST)
+    chosen = tui_command("codex", "ws://127.0.0.1:1", "/project", elsewhere)
     assert "-C" not in chosen
     assert chosen[-2:] == ("--cd", "/other")
 
@@ -114,21 +112,25 @@ def test_the_tui_is_told_where_to_work_unless_the_user_did() -> None:
 def test_permissions_nobody_chose_bar_no_resume() -> None:
     """Codex 0.169: "Permission overrides are not supported when resuming a remote task."."""
 
-    def tui(arguments: CodexArguments, version: str) -> tuple[str, ...]:
-        return tui_command(
-            "codex", "ws://x", "/project", arguments, can=capabilities_of(f"codex/{version}.0")
-        )
+    def tui(arguments: CodexArguments, own_sandbox: str | None) -> tuple[str, ...]:
+        return tui_command("codex", "ws://x", "/project", arguments, own_sandbox=own_sandbox)
 
     plain = CodexArguments()
-    config = ("-c", 'approval_policy="never"', "-c", 'sandbox_mode="workspace-write"')
-    assert plain.as_config == config
-    assert not set(OURS) & set(tui(plain, "0.169"))
-    for older in ("0.130", "0.150"):
-        assert tui(plain, older)[-4:] == OURS
+    assert plain.as_config == ("-c", 'approval_policy="never"')
+    assert not set(OURS) & set(tui(plain, "workspace-write"))
+    for other in (None, "read-only", "danger-full-access"):
+        assert tui(plain, other)[-4:] == OURS
     chosen = read_codex_arguments(("-a", "on-request"))
     assert chosen.as_config == ()
-    assert tui(chosen, "0.169")[-4:] == ("--sandbox", "workspace-write", "-a", "on-request")
+    assert tui(chosen, "workspace-write")[-4:] == ("--sandbox", "workspace-write", "-a", "on-request")
     assert read_codex_arguments(("resume", "--last")).as_config == ()
+
+
+def test_what_restricts_is_never_left_to_the_tui() -> None:
+    """It would begin in its own sandbox, whatever the app-server's configuration says."""
+    read_only = CodexArguments(default=permissions(Approval.READ_ONLY))
+    command = tui_command("codex", "ws://x", "/project", read_only, own_sandbox="workspace-write")
+    assert command[-2:] == ("--sandbox", "read-only")
 
 
 def test_the_token_is_in_no_command_line() -> None:

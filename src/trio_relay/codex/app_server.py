@@ -228,6 +228,10 @@ class AppServer:
         }
         await self.call("thread/settings/update", {"threadId": thread_id, **wishes})
 
+    async def config(self, cwd: str) -> Mapping[str, Any]:
+        """Read the configuration as it is for a directory: the user's, the project's and the server's own together."""
+        return _part(await self.call("config/read", {"cwd": cwd}), "config")
+
     async def thread_read(self, thread_id: str) -> dict[str, Any]:
         """Describe a loaded or stored thread, without its turns."""
         return _part(await self.call("thread/read", {"threadId": thread_id, "includeTurns": False}), "thread")

@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from trio_relay.codex.capabilities import Capabilities
 from trio_relay.core.approval import Approval, Permissions, permissions
 from trio_relay.errors import Invalid
 
@@ -112,16 +111,13 @@ class CodexArguments:
 
     @property
     def as_config(self) -> tuple[str, ...]:
-        """The permissions as configuration of the app-server, where the user's own arguments choose none."""
+        """The approval policy as configuration of the app-server, where the user's own arguments choose no permissions.
+
+        A TUI that is given none takes it over for its first thread. The sandbox it always names itself (Codex 0.169).
+        """
         if self.approval_policy is not None or self.sandbox is not None or not self.filled_in:
             return ()
-        approval_policy, sandbox = self.permissions
-        return (
-            "-c",
-            f"approval_policy={json.dumps(approval_policy)}",
-            "-c",
-            f"sandbox_mode={json.dumps(sandbox)}",
-        )
+        return ("-c", f"approval_policy={json.dumps(self.permissions[0])}")
 
 
 def read_codex_arguments(given: tuple[str, ...], default: Permissions = DEFAULT) -> CodexArguments:
@@ -238,14 +234,16 @@ def app_server_command(
 
 
 def tui_command(
-    codex: str, url: str, cwd: str, arguments: CodexArguments, *, can: Capabilities
+    codex: str, url: str, cwd: str, arguments: CodexArguments, *, own_sandbox: str | None = None
 ) -> tuple[str, ...]:
-    """Start the TUI on the app-server at `url`, which `can` do something.
+    """Start the TUI on the app-server at `url`.
 
     Without ``-C`` it would work in the app-server's directory (Codex 0.169). Permissions nobody chose are left to the
-    app-server's configuration (`as_config`) where they would bar ``/resume``.
+    app-server's configuration (`as_config`) where the TUI begins in the right sandbox anyway (`own_sandbox`), because
+    as arguments they bar ``/resume``.
     """
     where = () if arguments.cwd is not None else ("-C", cwd)
     remote = ("--remote", url, "--remote-auth-token-env", TOKEN_VARIABLE)
-    permissions = () if can.flags_bar_resume and arguments.as_config else arguments.filled_in
+    by_itself = bool(arguments.as_config) and own_sandbox == arguments.permissions[1]
+    permissions = () if by_itself else arguments.filled_in
     return (codex, *remote, *where, *permissions, *arguments.given)

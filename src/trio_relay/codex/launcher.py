@@ -33,9 +33,10 @@ from trio_relay.codex.arguments import (
     RelayTools,
     tui_command,
 )
-from trio_relay.codex.capabilities import Capabilities
+from trio_relay.codex.configured import own_sandbox
 from trio_relay.codex.follow import first_thread
 from trio_relay.codex.processes import Command, leashed
+from trio_relay.codex.protocol import CallFailed
 from trio_relay.codex.run_directory import RunDirectory
 from trio_relay.core.timing import backoff
 from trio_relay.supervise import keep_connected
@@ -154,14 +155,14 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
 async def _with_tui(plan: Launch, run: RunDirectory, url: str, outcome: Outcome) -> None:
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(_CONNECT_TIMEOUT) as connecting:
-            threads, can = await nursery.start(_observe, plan, run, url)
+            threads, sandbox = await nursery.start(_observe, plan, run, url)
         if connecting.cancelled_caught:
             raise AppServerFailed(
                 f"codex app-server does not answer at {url}: {run.last_words('app-server')}"
             )
         nursery.start_soon(_join_first, plan, run, url, threads, outcome)
         environment = {**plan.environment, TOKEN_VARIABLE: run.token_file.read_text()}
-        arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments, can=can)
+        arguments = tui_command(plan.codex, url, plan.cwd, plan.arguments, own_sandbox=sandbox)
         async with leashed(Command(arguments, environment, plan.cwd, terminal=True)) as tui:
             outcome.exit_code = await tui.wait()
         outcome.thread_id = _last_thread(plan, run, url) or outcome.thread_id
@@ -174,9 +175,12 @@ async def _observe(
     run: RunDirectory,
     url: str,
     *,
-    task_status: trio.TaskStatus[tuple[trio.MemoryReceiveChannel[str], Capabilities]],
+    task_status: trio.TaskStatus[tuple[trio.MemoryReceiveChannel[str], str | None]],
 ) -> None:
-    """Tell which thread the person opens first. `started` once we listen: the TUI may then start its own."""
+    """Tell which thread the person opens first. `started` once we listen: the TUI may then start its own.
+
+    Also tells the sandbox the TUI begins in by itself, where that can be known and matters.
+    """
     send, receive = trio.open_memory_channel[str](1)
     token = run.token_file.read_text()
     listening = False
@@ -187,13 +191,25 @@ async def _observe(
     async def session(server: AppServer) -> None:
         nonlocal listening
         if not listening:
+            sandbox = await _own_sandbox(server, plan)
             listening = True
-            task_status.started((receive, server.can))
+            task_status.started((receive, sandbox))
         await send.send(await first_thread(server))
         looking.cancel()
 
     with trio.CancelScope() as looking:
         await keep_connected(connect, session, delays=plan.delays)
+
+
+async def _own_sandbox(server: AppServer, plan: Launch) -> str | None:
+    if not server.can.flags_bar_resume:
+        return None
+    cwd = plan.arguments.cwd or plan.cwd
+    try:
+        return own_sandbox(await server.config(cwd), Path(cwd))
+    except CallFailed as error:
+        log.warning("Codex does not tell its configuration", reason=error.message)
+        return None
 
 
 async def _join_first(

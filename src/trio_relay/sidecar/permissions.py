@@ -1,8 +1,9 @@
 """The permissions a session was started with, kept in the threads its person opens next.
 
 A TUI on a remote server that was started with permissions refuses ``/resume`` (Codex 0.169: "Permission overrides are
-not supported when resuming a remote task."), so `codex-relay` gives them to the app-server instead. The TUI takes them
-over for its first thread, but not for the next ones: those get them from here, as ``thread/settings/update``.
+not supported when resuming a remote task."), so `codex-relay` leaves them out where the TUI's first thread has them all
+the same: the approval policy from the app-server's configuration, the sandbox from its own. The next threads lack the
+policy and get it from here, as ``thread/settings/update``.
 
 A person's own choice is never overruled: where the thread they come from had other permissions, by ``/permissions`` or
 because they resumed it, the new one stays as the TUI made it.
