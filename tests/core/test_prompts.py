@@ -58,6 +58,16 @@ def test_what_the_model_is_told_when_nothing_is_sent_for_it() -> None:
     assert "NO_REPLY" not in text
 
 
+def test_an_offer_says_what_to_do_and_promises_no_answer() -> None:
+    work = inbox_message(claimable=True)
+    for tools, says in ((True, "relay tool claim (message_id 1)"), (False, "others are offered it too")):
+        text = render([work], reader=ME, nonce="n", auto_reply=True, tools=tools, offered=True)
+        assert "type message" not in text
+        assert ", claimable" in text.splitlines()[0]
+        assert says in text
+        assert "NO_REPLY" not in text
+
+
 @given(st.text(), st.text(alphabet="abx", max_size=3))
 def test_a_body_never_closes_its_fence(body: str, nonce: str) -> None:
     nonce = "m" + nonce

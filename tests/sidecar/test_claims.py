@@ -1,7 +1,10 @@
 """Claimable messages: claimed right before they go, renewed while the turn runs, finished with it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from support.fake_codex_thread import Said
@@ -9,6 +12,9 @@ from support.mock_model import Failure, Text, shell
 from support.sidecar import Stage
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import AgentRegistration, SentMessage
+from trio_relay.settings import AgentSettings, SidecarSettings
+from trio_relay.sidecar.state_file import State
+from trio_relay.sidecar.whoami import identify
 
 
 async def work(stage: Stage, to: str) -> SentMessage:
@@ -122,3 +128,57 @@ async def test_going_away_gives_claims_back(stage: Stage) -> None:
         sent = await work(stage, bob.agent_id)
         await stage.until(sent.id, bob.agent_id, Rung.IN_CONTEXT)
     assert (await stage.relay.message(sent.id)).claimed_by is None
+
+
+async def test_an_agent_that_asks_a_person_is_offered_work_and_claims_nothing(stage: Stage) -> None:
+    stage.fake.model.script = [Text("I have asked my user."), Text("They said yes."), Text("Hello.")]
+    guarded = AgentSettings(approval="guarded")
+    async with stage.sidecar(agent=guarded) as bob:
+        sent = await work(stage, bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert (await stage.evidence(sent.id, bob.agent_id))["settled"]["claim"] == "offered"
+        assert (await stage.relay.message(sent.id)).claimed_by is None
+        assert await stage.replies() == []
+        said = stage.fake.thread(bob.thread_id).user_texts[0]
+        assert "claimable" in said
+        assert "claimed by you" not in said
+        assert "An offer: nothing is claimed for you" in said
+        await stage.relay.claim(sent.id, bob.agent_id)  # its model does, with its tool
+        ordinary = await stage.send(bob.agent_id, "hello")
+        await stage.until(ordinary.id, bob.agent_id, Rung.SETTLED)
+        assert [reply.body for reply in await stage.replies()] == ["They said yes."]
+        held = await stage.relay.message(sent.id)
+    assert held.claimed_by == bob.agent_id
+
+
+async def test_work_somebody_else_holds_is_not_offered(stage: Stage) -> None:
+    async with stage.sidecar(agent=AgentSettings(approval="guarded")) as bob:
+        bob.transport.broken = True
+        await stage.relay.register(AgentRegistration(id="carol", capabilities=["chat"], instance_id="c"))
+        sent = await work(stage, "cap:chat")
+        held = await stage.relay.claim(sent.id, "carol")
+        bob.transport.broken = False
+        await trio.sleep(20)
+        assert stage.fake.thread(bob.thread_id).client_ids == []
+        await stage.relay.release(sent.id, "carol", held.lease_token)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+
+
+@pytest.mark.parametrize(
+    ("approval", "auto_claim", "offers"),
+    [
+        ("open", None, False),
+        ("read-only", None, False),
+        ("guarded", None, True),
+        ("guarded", True, False),
+        ("open", False, True),
+    ],
+)
+def test_the_profile_has_the_last_word_on_what_is_claimed(
+    tmp_path: Path, approval: str, auto_claim: bool | None, offers: bool
+) -> None:
+    profile = {"approval": approval} | ({} if auto_claim is None else {"autoClaim": auto_claim})
+    (tmp_path / "p.json").write_text(json.dumps({"x": profile}))
+    settings = AgentSettings(profile="x", profiles_file=str(tmp_path / "p.json"))
+    me = identify(settings, SidecarSettings(), State(), host="box", cwd="/shop", instance_id="i")
+    assert me.offers_work is offers

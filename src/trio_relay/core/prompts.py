@@ -131,6 +131,15 @@ def _how_to_reply(count: int, *, auto_reply: bool, tools: bool) -> str:
     return f"Answer them together: your final message is sent to each sender as the reply; {NO_REPLY} alone sends none."
 
 
+def _offer(message: Message, *, tools: bool) -> str:
+    if tools:
+        return (
+            "An offer: nothing is claimed for you, nothing is answered. Ask your user; if they agree, claim it with the "
+            f"relay tool claim (message_id {message.id}) before you begin, and complete it there with the result."
+        )
+    return "An offer: nothing is claimed for you, nothing is answered. Tell your user; others are offered it too."
+
+
 def _rest(message: Message) -> str:
     return (
         f"\n(The first {EXCERPT} of {len(message.body)} characters. Read the rest with the relay tool read_message: "
@@ -146,12 +155,13 @@ def render(
     auto_reply: bool,
     approval: Approval = Approval.OPEN,
     tools: bool = False,
+    offered: bool = False,
 ) -> str:
     """Write one user message for the model out of one or more relay messages.
 
     `reader` is the agent id of the recipient, `nonce` a fresh random word for the fence, `auto_reply` whether the
     turn's final message is posted as the reply, `tools` whether the model has the relay's tools: it answers with
-    them, and reads the rest of a long body.
+    them, and reads the rest of a long body. `offered`: claimable work has not been claimed for it.
     """
     cut = [tools and by_reference(message) for message in messages]
     bodies = [
@@ -165,11 +175,15 @@ def render(
     for number, (message, body) in enumerate(zip(messages, bodies, strict=True), start=1):
         title = "Relay " if len(messages) == 1 else f"{number}: "
         rest = _rest(message) if cut[number - 1] else ""
-        parts.append(f"{title}{envelope(message, reader, claimed=True)}\n<<<{mark}\n{body}\n{mark}>>>{rest}")
+        parts.append(
+            f"{title}{envelope(message, reader, claimed=not offered)}\n<<<{mark}\n{body}\n{mark}>>>{rest}"
+        )
     if approval is Approval.READ_ONLY:
         parts.append("You are read-only: change nothing; say so if you are asked to.")
     if asked_delivery(messages[0]) is Delivery.FYI:
         parts.append("For your information; no reply is expected.")
+    elif offered and messages[0].claimable:
+        parts.append(_offer(messages[0], tools=tools))
     else:
         parts.append(_how_to_reply(len(messages), auto_reply=auto_reply, tools=tools))
     return "\n".join(parts)

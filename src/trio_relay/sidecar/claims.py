@@ -23,6 +23,7 @@ class Taken(Enum):
     """What became of an attempt to claim."""
 
     OURS = "ours"
+    OFFERED = "offered"  # nobody holds it, and it is the model that claims here, not we
     OTHERS = "others"  # somebody else holds it; the relay offers it again if they give it back
     GONE = "gone"  # done, or no longer there
     WITHDRAWN = "withdrawn"  # it has lost its point
@@ -36,9 +37,15 @@ class _Claim:
 
 
 class Claims:
-    """The claims of one registration; `every` is the pause between renewals, seconds."""
+    """The claims of one registration; `every` is the pause between renewals, seconds.
 
-    def __init__(self, session: Session, nursery: trio.Nursery, every: float) -> None:
+    `offers`: work is not claimed here but shown to the model, which claims it with its tool when its person agrees.
+    """
+
+    def __init__(
+        self, session: Session, nursery: trio.Nursery, every: float, *, offers: bool = False
+    ) -> None:
+        self.offers = offers
         self._session = session
         self._nursery = nursery
         self._every = every
@@ -50,9 +57,11 @@ class Claims:
         return message_id in self._held
 
     async def take(self, message_id: int) -> Taken:
-        """Try to claim a message, once."""
+        """Try to claim a message, once; or look whether it can be offered."""
         if message_id in self._held:
             return Taken.OURS
+        if self.offers:
+            return await self._look(message_id)
         session = self._session
         try:
             claimed = await session.relay.claim(message_id, session.agent_id, session=session.fields)
@@ -69,6 +78,17 @@ class Claims:
         claim = self._held[message_id] = _Claim(claimed.lease_token)
         self._nursery.start_soon(self._hold, claimed, claim)
         return Taken.OURS
+
+    async def _look(self, message_id: int) -> Taken:
+        try:
+            message = await self._session.relay.message(message_id)
+        except NotFound:
+            return Taken.GONE
+        except WEATHER:
+            return Taken.LATER
+        if message.withdrawn is not None:
+            return Taken.WITHDRAWN
+        return Taken.OFFERED if message.claimed_by in {None, self._session.agent_id} else Taken.OTHERS
 
     def is_over(self, message_id: int) -> bool:
         """Say whether the relay called the work completed when it was last asked: by a predecessor or another agent."""

@@ -99,6 +99,7 @@ class Deliverer:
             auto_reply=self.manner.auto_reply,
             approval=self.manner.approval,
             tools=self.manner.tools,
+            offered=self.claims.offers,
         )
         if len(text) > MAX_INPUT_CHARS:
             evidence = {"reason": "too long for Codex", "chars": len(text), "limit": MAX_INPUT_CHARS}
@@ -171,7 +172,7 @@ class Deliverer:
         if not message.claimable:
             return True
         match await self.claims.take(message.id):
-            case Taken.OURS:
+            case Taken.OURS | Taken.OFFERED:
                 return True
             case Taken.OTHERS | Taken.GONE as taken:
                 # The relay settles it when the other completes it, and offers it again if they do not.

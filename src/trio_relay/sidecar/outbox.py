@@ -93,7 +93,13 @@ class Outbox:
             gone = any(message.id not in waiting for message in messages)
             answered = await self._session.everything(Rung.ANSWERED) if gone else []
             has_one = {message.id for message in answered}
-            mine = [message for message in messages if message.id in waiting | has_one]
+            # Whether work that was offered is done, and how it went, the model says with its tools.
+            offers = self.claims.offers
+            mine = [
+                message
+                for message in messages
+                if message.id in waiting | has_one and not (offers and message.claimable)
+            ]
             for reply in replies_owed(mine, ended, self._session.agent_id, has_one):
                 code = await self._reply(reply)
                 if code is not None:
@@ -129,6 +135,8 @@ class Outbox:
         return None
 
     async def _finish_claim(self, message_id: int, ended: TurnEnded) -> str:
+        if self.claims.offers:
+            return "offered"
         if not self.claims.holds(message_id):
             return "over" if self.claims.is_over(message_id) else "lost"
         if ended.status == "completed":

@@ -176,7 +176,7 @@ class _Sidecar:
         ended: RelayError | None = None
         try:
             async with trio.open_nursery() as registration:
-                claims = outbox.claims = Claims(session, registration, every)
+                claims = outbox.claims = Claims(session, registration, every, offers=self._me.offers_work)
                 registration.start_soon(heartbeat, session, situation, every)
                 registration.start_soon(situation.publish, session)
                 await registration.start(

@@ -46,6 +46,12 @@ class Identity:
                 return named
         return MAY_INTERRUPT
 
+    @property
+    def offers_work(self) -> bool:
+        """Whether claimable work is shown to the model instead of being claimed for it."""
+        wished = self.resolved.auto_claim
+        return self.approval is Approval.GUARDED if wished is None else not wished
+
     def registration(
         self, status: AgentStatus, thread_id: str | None, note: str | None = None
     ) -> AgentRegistration:
