@@ -77,8 +77,8 @@ def test_an_app_server_that_fails_is_told_in_its_own_words(codex: StandInCodex) 
 
 def test_a_profile_that_is_missing_is_said(codex: StandInCodex) -> None:
     codex.broken.touch()
-    result = run("--no-relay-check", "--headless", "--profile", "reviewer")
-    assert "profile 'reviewer'" in result.output
+    result = run("--no-relay-check", "--headless", "--profile", "nobody")
+    assert "profile 'nobody'" in result.output
     assert "profiles.json" in result.output
 
 

@@ -3,16 +3,14 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
+from support.canned_http import http_server
 from support.codex import codex_program
 from support.codex_setup import everything_in, home_in
 from support.commands import ServingRelay, call, clean_environment, serving_relay
@@ -312,30 +310,3 @@ def test_a_relay_without_tools_is_named(setup: Setup) -> None:
         found = setup.doctor("--relay-url", url)
     assert found["replies"]["ok"] is False
     assert "AUTO_REPLY" in found["replies"]["fix"]
-
-
-@contextmanager
-def http_server(answers: Mapping[str, object]) -> Iterator[str]:
-    """Something that answers GET as it is told, and knows nothing else."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = answers.get(self.path.partition("?")[0])
-            body = json.dumps(found).encode()
-            self.send_response(404 if found is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from support.canned_http import http_server
 from support.commands import clean_environment
 from support.tmux import terminal
 from trio_relay import __version__
@@ -75,7 +76,7 @@ async def test_under_the_alias_codex_starts_without_a_relay(env: dict[str, str],
     async with terminal([*CODEX_RELAY, "--as-codex", "--"], env=env, cwd=tmp_path) as screen:
         await screen.shows("Start one now? [Y/n]")
         await screen.type("n")
-        await screen.shows("Codex starts without")
+        await screen.shows("Codex starts without the relay")
         await screen.shows("app-server ended")
 
 
@@ -102,6 +103,22 @@ async def test_nobody_is_asked_without_a_terminal(env: dict[str, str], tmp_path:
         )
     assert done.returncode == 4
     assert b"Start one now" not in done.stderr
+
+
+async def test_a_relay_of_another_version_is_said_once_at_the_start(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    health = {"status": "ok", "version": "9.9.9"}
+    with http_server({"/healthz": health, "/api/messages/cursor": {"latestId": 0, "latestSeq": 0}}) as url:
+        done = await trio.run_process(
+            [*CODEX_RELAY, "--headless", "--relay-url", url],
+            env=env,
+            cwd=tmp_path,
+            capture_stderr=True,
+            check=False,
+        )
+    assert done.stderr.count(b"9.9.9") == 1
+    assert b"app-server ended" in done.stderr  # it went on
 
 
 def test_versions_that_differ_are_said_with_what_mends_them(tmp_path: Path) -> None:

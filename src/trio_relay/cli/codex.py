@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay import __version__
-from trio_relay.cli.failures import UNREACHABLE, Command, Failure, Group
+from trio_relay.cli.failures import Command, Failure, Group
 
 if TYPE_CHECKING:
     from trio_relay.codex.launcher import Launch, Outcome
@@ -199,6 +199,7 @@ def _see_to_relay(agent: "AgentSettings", environment: Mapping[str, str], *, nee
     Where it is not `needed`, Codex starts all the same and joins the relay once there is one.
     """
     from trio_relay.cli.preflight import check_relay, differences, offer_relay  # noqa: PLC0415
+    from trio_relay.errors import RelayError  # noqa: PLC0415
 
     version = None
     try:
@@ -207,10 +208,11 @@ def _see_to_relay(agent: "AgentSettings", environment: Mapping[str, str], *, nee
         except Failure as failure:
             _say(offer_relay(agent, failure))
             version = check_relay(agent)
-    except Failure as failure:
-        if needed or failure.exit_code != UNREACHABLE:
+    except (Failure, RelayError) as problem:
+        if needed:
             raise
-        _say(f"no relay at {agent.relay_url}: Codex starts without, and joins it once it is there")
+        reason = problem.message if isinstance(problem, Failure) else problem.detail
+        _say(f"{reason}\nCodex starts without the relay, and joins it once that is mended")
     codex_home = Path(environment.get("CODEX_HOME") or Path.home() / ".codex")
     for difference in differences(version, codex_home):
         _say(difference)

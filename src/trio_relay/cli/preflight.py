@@ -16,7 +16,7 @@ from trio_relay.cli.failures import UNREACHABLE, Failure
 from trio_relay.client.http import RelayClient
 from trio_relay.codex.setup.plugin import installed_version
 from trio_relay.core.wire import Health
-from trio_relay.errors import ConnectionLost
+from trio_relay.errors import ConnectionLost, NotFound
 from trio_relay.settings import AgentSettings
 
 #: What upgrades this program, however it was installed.
@@ -29,20 +29,23 @@ _START = 20.0
 _LOOK = 0.1
 
 
-def check_relay(agent: AgentSettings) -> str:
-    """Make sure that there is a relay and that it takes our token: its version.
+def check_relay(agent: AgentSettings) -> str | None:
+    """Make sure that there is a relay and that it takes our token: its version, if it tells.
 
-    Raises `Failure` with what to do where there is none.
+    Raises `Failure` with what to do where there is none, and what the relay refuses as it says it.
     """
 
-    async def ask() -> str:
+    async def ask() -> str | None:
         async with RelayClient.open(agent.relay_url, token=agent.token, timeout=_PATIENCE) as relay:
             await relay.cursor()
-            return (await relay.call("GET", "/healthz", Health)).version
+            try:
+                return (await relay.call("GET", "/healthz", Health)).version
+            except NotFound:
+                return None  # a relay of another make
 
     try:
         return trio.run(ask)
-    except* ConnectionLost:
+    except ConnectionLost:
         raise Failure(
             f"no relay at {agent.relay_url}; start one with `trio-relay serve` in another terminal, "
             "or name another with --relay-url; --no-relay-check starts Codex without",
