@@ -181,16 +181,19 @@ async def test_after_its_link_was_lost_a_node_looks_and_tells_what_it_had_to_tel
     server = FakeServer()
     a, b = Member(server, "a"), Member(server, "b")
     async with running(a, b):
-        server.stop()
-        await wait_all_tasks_blocked()
         a.node.tell({"bob"})
+        server.stop()  # while it is being told
+        await wait_all_tasks_blocked()
+        a.node.tell({"ann"})
         # Down: everybody looks from time to time all the same.
         assert await b.rung("cat") <= nodes.RELOOK
         server.up = True
         server.told.clear()
         with trio.fail_after(nodes.RELOOK):
             await b.rung("cat")
-            while not any('"bob"' in payload for _, payload in server.told):
+            while not {"ann", "bob"} <= {
+                each for _, told in server.told for each in msgspec.json.decode(told)
+            }:
                 await trio.sleep(nodes.GATHER)
 
 

@@ -107,6 +107,39 @@ async def test_a_machine_that_slept_does_not_take_its_agents_for_dead(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_store_that_was_away_does_not_take_the_agents_for_dead(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await join(room, "bob")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(housekeeping.expire, room.service)
+        nursery.start_soon(housekeeping.keep_house, room.service)
+        await trio.sleep(5)
+
+        async def away(*_: object, **__: object) -> None:
+            raise Unavailable("the database is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(room.service.store, "write", away)
+            await trio.sleep(2 * STALE)
+        await trio.sleep(60)  # a round of both, and nobody had time to speak before
+        assert (await room.relay.agent("bob")).status is AgentStatus.ONLINE
+        await trio.sleep(STALE + 1)
+        assert (await room.relay.agent("bob")).status is AgentStatus.OFFLINE
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_takes_over_the_house_does_not_know_who_was_silent_before(room: Room) -> None:
+    await join(room, "bob")
+    await trio.sleep(2 * STALE)  # perhaps the database was away, and nobody could be heard
+    room.service.begin_to_keep_house()
+    await room.service.keep_house()
+    assert (await room.relay.agent("bob")).status is AgentStatus.ONLINE
+    await trio.sleep(STALE + 1)
+    await room.service.keep_house()
+    assert (await room.relay.agent("bob")).status is AgentStatus.OFFLINE
+
+
 async def test_an_agent_that_stays_offline_leaves_after_its_day(room: Room) -> None:
     await join(room, "bob")
     sent = await say(room, "ann", "bob")

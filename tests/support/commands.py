@@ -24,8 +24,9 @@ def call(*arguments: str, env: Mapping[str, str] | None = None, stdin: str | Non
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """An environment with an empty home and none of our settings."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **more}
+    """An environment with an empty home and none of our settings; the code is the one under test, also a broken one."""
+    code = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **code, **more}
 
 
 def run_command(*arguments: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
