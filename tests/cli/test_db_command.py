@@ -101,11 +101,14 @@ def test_what_cannot_be_done_is_said_without_the_password(
     tmp_path: Path, old: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     call("db", "migrate", "--db", str(old))
-    words = [str(old) if word == "FILE" else word for word in arguments]
+    places = {"FILE": str(old), "nothing.db": str(tmp_path / "nothing.db")}
+    words = [places.get(word, word) for word in arguments]
     done = call(*words, env={"HOME": str(tmp_path), "DATABASE_URL": ""})
     assert (done.exit_code, done.stdout) == (code, "")
     assert says in done.stderr
     assert "secret" not in done.stderr
+    assert {file.suffix for file in tmp_path.iterdir()} <= {".db", ".lock"}
+    assert not list(tmp_path.glob("nothing.db*"))
 
 
 def test_a_postgres_is_not_backed_up_here(tmp_path: Path) -> None:

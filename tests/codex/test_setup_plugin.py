@@ -47,6 +47,9 @@ async def test_codex_has_the_skills_the_tools_and_the_hook(home: Home) -> None:
             names = {Path(name).parent.name for name in skill_files()}
             assert {f"agent-relay:{name}" for name in names} <= skills
             assert "pair" in names
+            assert listed["errors"] == []
+            [pair] = [one for one in listed["skills"] if one["name"] == "agent-relay:pair"]
+            assert f"description: {pair['description']}\n".encode() in skill_files()["pair/SKILL.md"]
             found = await mcp_servers(server)
             assert list(found) == [MCP_SERVER]
             assert {"send_message", "reply", "list_agents"} <= set(found[MCP_SERVER]["tools"])

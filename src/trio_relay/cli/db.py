@@ -59,6 +59,8 @@ def migrate(*, db_path: str | None, database_url: str | None) -> None:
     else:
         file = database_path(settings).resolve()
         name = str(file)
+        if not file.exists():  # owning it would leave a lock there
+            raise RelayError(f"there is no database at {file}", code="no_database")
         with owned(file):
             applied = migrate_file(file)
     click.echo(

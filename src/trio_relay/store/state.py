@@ -32,7 +32,8 @@ def look_at_file(file: Path) -> State:
         RelayError: it is not there, cannot be read, or is from a newer version.
 
     """
-    _must_exist(file)
+    if not file.exists():
+        raise RelayError(f"there is no database at {file}", code="no_database")
     summary = check(file)
     newest = max(migration.number for migration in all_migrations())
     behind = (
@@ -48,15 +49,10 @@ def migrate_file(file: Path) -> int:
     """Bring a file of SQLite up to date; answer the number of changes. The caller owns it.
 
     Raises:
-        RelayError: it is not there, or is from a newer version.
+        Invalid: it is no relay's database, or damaged.
+        RelayError: it is from a newer version.
 
     """
-    _must_exist(file)
     check(file)
     with opened(file) as connection:
         return migrate(connection)
-
-
-def _must_exist(file: Path) -> None:
-    if not file.exists():
-        raise RelayError(f"there is no database at {file}", code="no_database")
