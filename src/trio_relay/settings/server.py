@@ -39,7 +39,7 @@ SERVER = (
         "database_url",
         None,
         postgres_url,
-        "PostgreSQL, ``postgresql://…``, for one or several relays; wins over DB_PATH; anything else stops the start",
+        "PostgreSQL, `postgresql://…`, for one or several relays; wins over DB_PATH; anything else stops the start",
     ),
     Setting(
         "AGENT_RELAY_DATABASE_CONNECTIONS",
