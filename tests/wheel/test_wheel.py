@@ -92,3 +92,14 @@ def test_a_message_goes_through_a_relay_of_the_wheel(python: Path, tmp_path: Pat
         assert relay.stop() == 0
     assert (message["from"], message["body"]) == ("you", "it works")
     assert [file.name for file in elsewhere.iterdir()] == ["serve.log"]
+
+
+def test_it_installs_itself_into_a_home_and_out_of_it(python: Path, tmp_path: Path) -> None:
+    env = clean_environment(tmp_path, PATH="/usr/bin:/bin", SHELL="/bin/bash")
+    program = python.with_name("trio-relay")
+    said = run(program, "install", "codex", "--alias", cwd=tmp_path, env=env)
+    assert "Installed." in said
+    shim = tmp_path / ".local/bin/codex-relay"
+    assert run(shim, "--version", cwd=tmp_path, env=env).split()[-1] == trio_relay.__version__
+    run(tmp_path / ".local/bin/agent-relay-codex", "uninstall", "--purge", cwd=tmp_path, env=env)
+    assert list(tmp_path.iterdir()) == []
