@@ -24,6 +24,8 @@ from trio_relay.codex.protocol import (
     TurnMismatch,
     TurnStarted,
     UserMessageSeen,
+    signed,
+    user_message,
 )
 from trio_relay.errors import ConnectionLost
 
@@ -390,3 +392,17 @@ def test_the_view_holds_the_turn_that_was_started_last_and_has_not_ended(
         else:
             view.apply(status(act))
         assert view.turn_id == running
+
+
+def test_an_id_in_a_text_counts_only_where_codex_gives_none_back() -> None:
+    def item(text: str, **more: Any) -> dict[str, Any]:
+        return {"type": "userMessage", "id": "i", "content": [{"type": "text", "text": text}], **more}
+
+    text = signed("hello", "relay:1,2")
+    assert user_message(item(text), "t") is None
+    assert user_message(item(text), "t", echoes=False) == UserMessageSeen("relay:1,2", "t", "i", "text")
+    given_back = user_message(item(text, clientId="a-person-s"), "t", echoes=False)
+    assert given_back == UserMessageSeen("a-person-s", "t", "i", "clientId")
+    for other in ("hello", "[relay:1] hello", "a\n[relay:1]\nb", "a\n[]", "a\n[re lay]", ""):
+        assert user_message(item(other), "t", echoes=False) is None
+    assert user_message({"type": "userMessage", "id": "i"}, "t", echoes=False) is None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -38,29 +39,23 @@ async def test_a_message_is_proven_by_the_id_in_its_text(stage: Stage) -> None:
         assert len(await stage.replies()) == 1
 
 
-async def test_a_newer_codex_is_not_believed_by_its_texts(stage: Stage) -> None:
-    async with fake_app_server() as newer:
-        stage.fake = newer
-        async with stage.sidecar() as bob:
-            thread = stage.fake.thread(bob.thread_id)
-            thread.accept(newer.memory.process, Said("says somebody else\n[relay:1]", None))
-            await trio.sleep(1)
-            newer.drain()
-            sent = await stage.send(bob.agent_id)
-            assert sent.id == 1
-            await trio.sleep(30)
-            assert "in_context" not in await stage.ladder(sent.id, bob.agent_id)
-
-
 async def test_a_text_that_joins_a_turn_is_waited_for_though_its_turn_is_not_known(stage: Stage) -> None:
-    async with stage.sidecar() as bob:
+    async with stage.sidecar(reconnect_initial=0.1) as bob:
         hold = trio.Event()
         stage.fake.model.script = [Text("Busy.", hold=hold), Text("Busy."), Text("Done.")]
         thread = stage.fake.thread(bob.thread_id)
-        thread.accept(stage.fake.memory.process, Said("the person's work", None))
-        await trio.sleep(1)
+
+        async def the_person_is_faster(method: str, _: dict[str, Any]) -> None:
+            if method == "turn/start":
+                stage.fake.before_call = None
+                thread.accept(stage.fake.memory.process, Said("the person's work", None))
+                await trio.sleep(1)
+
+        stage.fake.before_call = the_person_is_faster
         sent = await stage.send(bob.agent_id)
-        await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
+        await trio.sleep(10)
+        assert await stage.rung(sent.id, bob.agent_id) is Rung.HANDED_OFF
+        await bob.cut()
         await trio.sleep(60)
         assert await stage.rung(sent.id, bob.agent_id) is Rung.HANDED_OFF
         hold.set()

@@ -39,6 +39,7 @@ class Rollout:
     source: str | None = None  # threadSource: "user" for one a person began at a TUI
     ephemeral: bool = False
     forked_from: str | None = None
+    updated_at: int = 0  # the last turn's end, seconds of the test's clock
     legacy: bool = False  # the older kind of history: no thread/items/list
     queue: list[dict[str, Any]] = field(default_factory=list)  # entries of thread/queue/list
     paused: bool = False  # the queue stands still: since an interrupt, until a turn completes
@@ -124,6 +125,7 @@ class FakeThread:
             "threadSource": self.rollout.source,
             "parentThreadId": None,
             "forkedFromId": self.rollout.forked_from,
+            "updatedAt": self.rollout.updated_at,
             "turns": [],
         }
 
@@ -333,6 +335,7 @@ class FakeThread:
         self, turn: Turn, status: str, how: str, error: Any, also: Callable[[], None] | None = None
     ) -> None:
         turn.record.update(status=how, error=error)
+        self.rollout.updated_at = int(trio.current_time())
         self._say_status(status)  # before turn/completed, as the real one does
         if also is not None:
             also()

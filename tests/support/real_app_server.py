@@ -60,10 +60,12 @@ class RealAppServer:
 
     async def _swallow(self, stderr: trio.abc.ReceiveStream, gone: trio.Event) -> None:
         """Read to the end, which comes when the native server, the last to hold the pipe, is gone."""
-        async with stderr:
-            async for _ in stderr:
-                pass
-        gone.set()
+        try:
+            async with stderr:
+                async for _ in stderr:
+                    pass
+        finally:  # also when the test has run out of time: `kill` waits for it
+            gone.set()
 
     async def kill(self) -> None:
         """Kill the wrapper and the native server, which are alone in their session, and wait until they are gone."""

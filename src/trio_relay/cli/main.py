@@ -44,6 +44,7 @@ COMMANDS = {
     "uninstall": Entry("setup", "Take it out again, without a trace."),
     "doctor": Entry("doctor", "Check this machine, Codex and the relay, and say what mends what is broken."),
     "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),
+    "attach": Entry("attach", "Connect a session that already runs: a plain codex."),
     "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
     "version": Entry("version", "Print the version."),
 }

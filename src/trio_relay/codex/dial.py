@@ -1,5 +1,6 @@
 """The byte stream to an app-server: TCP for ``ws://HOST:PORT``, a socket file for ``unix:///PATH``."""
 
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,10 +25,15 @@ def dial_url(url: str) -> Dial:
     except ValueError:
         raise _bad_url() from None
     if parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1:
-        return partial(trio.open_unix_socket, parts.path)
+        return partial(_open_socket_file, parts.path)
     if parts.scheme == "ws" and host and port:
         return partial(trio.open_tcp_stream, host, port)
     raise _bad_url()
+
+
+async def _open_socket_file(path: str) -> trio.abc.Stream:
+    """Connect to a socket file. Codex's is a link to one in /tmp; the system takes no path of more than 107 bytes."""
+    return await trio.open_unix_socket(await trio.to_thread.run_sync(os.path.realpath, path))
 
 
 def _bad_url() -> Invalid:

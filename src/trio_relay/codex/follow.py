@@ -100,7 +100,8 @@ class Follower:
 
     def resumed(self, thread_id: str) -> None:
         """Note that we have resumed a thread ourselves."""
-        self._own_resumes[thread_id] += 1
+        if self._server.can.tells_resumes:
+            self._own_resumes[thread_id] += 1
         self._loaded.add(thread_id)
 
     async def take(self, notification: Notification) -> Move | None:
