@@ -83,6 +83,31 @@ def test_what_the_owner_and_codex_write_between_stays(tmp_path: Path) -> None:
     )
 
 
+def test_it_is_taken_out_of_the_codex_home_it_was_put_into(tmp_path: Path) -> None:
+    home = home_with_codex(tmp_path / "home")
+    other = tmp_path / "home/other-codex"
+    other.mkdir()
+    install(home.with_codex_home(other))
+    assert installed_version(other) == __version__
+    uninstall(home)
+    assert list(everything_in(tmp_path / "home")) == ["other-codex"]
+
+
+def test_a_linked_config_stays_a_link(tmp_path: Path) -> None:
+    home = home_with_codex(tmp_path / "home")
+    dotfile = tmp_path / "dotfiles/codex.toml"
+    dotfile.parent.mkdir()
+    dotfile.write_bytes(b"# mine\r\n")
+    home.codex_home.mkdir()
+    (home.codex_home / "config.toml").symlink_to(dotfile)
+    install(home)
+    assert (home.codex_home / "config.toml").is_symlink()
+    assert dotfile.read_bytes().startswith(b"# mine\r\n\r\n[")
+    uninstall(home)
+    assert (home.codex_home / "config.toml").is_symlink()
+    assert dotfile.read_bytes() == b"# mine\r\n"
+
+
 def test_a_plan_changes_nothing_and_names_every_file_and_command(tmp_path: Path) -> None:
     home = home_with_codex(tmp_path / "home")
     lines = plan_install(home, Wishes(hooks=True, alias=shell_of("zsh", home=tmp_path / "home"))).lines()

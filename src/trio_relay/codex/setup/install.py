@@ -8,7 +8,7 @@ set aside and comes back.
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +70,11 @@ class Home:
     def record(self) -> Path:
         """What installing has changed."""
         return self.data / "installed.json"
+
+    def with_codex_home(self, path: Path) -> "Home":
+        """Make the same with another home of Codex: the one it was installed into may not be today's CODEX_HOME."""
+        codex = None if self.codex is None else replace(self.codex, home=path)
+        return replace(self, codex_home=path, codex=codex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +238,10 @@ def _unalias(path: Path) -> Step:
 
 def plan_uninstall(home: Home, *, purge: bool) -> Plan:
     """Plan to take everything out. Raises `Conflict` when `purge` would pull the state away under a session."""
-    plan = Plan(home)
     record = load(home.record)
+    if record.codex_home:
+        home = home.with_codex_home(Path(record.codex_home))
+    plan = Plan(home)
     if purge and (sessions := running(home.state / "runs")):
         raise Conflict(
             f"{len(sessions)} codex-relay still running ({sessions[0]}): end it first, or leave --purge out",

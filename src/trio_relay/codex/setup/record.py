@@ -11,10 +11,11 @@ from trio_relay.errors import RelayError
 class Record(msgspec.Struct, rename="camel"):
     """What we have made and edited. Paths are absolute.
 
-    `aside`: files of others that had to give way (``--force``), by the place they had. `originals`: edited files.
+    `codex_home`: the one that has the plugin. `aside`: files of others that had to give way (``--force``), by the place they had. `originals`: edited files.
     """
 
     version: str = ""
+    codex_home: str = ""
     directories: list[str] = []
     aside: dict[str, str] = {}
     originals: dict[str, Original] = {}

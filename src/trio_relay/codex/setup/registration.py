@@ -93,6 +93,7 @@ def register(codex: Codex, marketplace: Path, record: Record) -> None:
     """Have Codex take the plugin in, and mend its config.toml. Raises `CodexFailed`, with nothing changed."""
     before, mode = read(codex.config), mode_of(codex.config)
     record.edited(codex.config, original_of(_without(before) if before is not None else None))
+    record.codex_home = str(codex.home)
     record.made(make_directories(codex.home))  # Codex refuses a CODEX_HOME that is not there
     there = _directories(codex.home)
     add, install = register_commands(marketplace)
