@@ -19,8 +19,7 @@ def codex_program(version: str | None = None) -> str:
     named = os.environ.get(variable)
     path = Path(named) if named else ROOT / f".tools/codex{suffix}/node_modules/.bin/codex"
     if not path.exists():
-        how = "scripts/test installs it" if version is None else f"scripts/codex {version} installs it"
-        pytest.fail(f"no Codex at {path}: {how}, or set {variable}", pytrace=False)
+        pytest.fail(f"no Codex at {path}: scripts/test installs it, or set {variable}", pytrace=False)
     return str(path)
 
 

@@ -185,9 +185,11 @@ class World:
 
 
 @asynccontextmanager
-async def codex_world(path: Path, script: Script = UNDERSTOOD) -> AsyncIterator[World]:
-    """Make a home in `path`, with a relay of its own, for the time of the block."""
-    codex = codex_program()
+async def codex_world(
+    path: Path, script: Script = UNDERSTOOD, *, version: str | None = None
+) -> AsyncIterator[World]:
+    """Make a home in `path`, with a relay of its own, for the time of the block. `version`: an older Codex."""
+    codex = codex_program(version)
     async with mock_model(script) as model, relay_process(path) as (relay_pid, url):
         home = path / "home"
         projects = [home / name for name in ("project", "alice", "bob")]
