@@ -27,6 +27,7 @@ MAY_SCAN = {
     "event_log": "a table of one row",
     "note_trimmed": "a table of one row",
     "latest_numbers": "a table of one row a numbered table",
+    "insert_message": "a table of one row a numbered table",
     "drop_dead_tokens": "a few rows a person minted",
     "events_about": "a person asks why a message is not there",
 }

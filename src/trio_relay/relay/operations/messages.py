@@ -92,12 +92,13 @@ def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentM
     held_because = None
     if parent is not None and not place.by_person:
         held_because = why_parked(tx, place.thread_id, place.hop, place.path)
-    if held_because is None:
-        _deliver(tx, message_row(tx, message_id), recipients)
-    else:
+    if held_because is not None:
         queries.hold_message(tx.connection, message_id=message_id, thread_id=place.thread_id)
         tx.tally["send", "held"] += 1
-    return _sent(tx, message_id, held_because), True
+        return _told_again(tx, message_id, held_because), True
+    message = message_row(tx, message_id)
+    _deliver(tx, message, recipients)
+    return _told(message, recipients), True
 
 
 def _lock_what_follows(
@@ -124,7 +125,7 @@ def resume_thread(tx: Tx, thread_id: int) -> ParkedThread:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a message stands in its conversation. `path` ends with its sender."""
+    """Where a message stands in its conversation. `path` ends with its sender; `by_person` matters to a reply only."""
 
     thread_id: int
     hop: int
@@ -133,13 +134,12 @@ class _Place:
 
 
 def _place(tx: Tx, request: SendRequest, parent: Row | None) -> _Place:
-    by_person = _is_person(tx, request.sender)
     if parent is None:
-        return _Place(0, 0, [request.sender], by_person)
-    if by_person:
-        return _Place(parent["thread_id"], 0, [request.sender], by_person)
+        return _Place(0, 0, [request.sender], by_person=False)
+    if _is_person(tx, request.sender):
+        return _Place(parent["thread_id"], 0, [request.sender], by_person=True)
     path = [*from_json(parent["path"]), request.sender][-MAX_PATH:]
-    return _Place(parent["thread_id"], parent["hop"] + 1, path, by_person)
+    return _Place(parent["thread_id"], parent["hop"] + 1, path, by_person=False)
 
 
 def _is_person(tx: Tx, sender: str) -> bool:
@@ -177,8 +177,6 @@ def _insert(tx: Tx, request: SendRequest, target: Target, place: _Place, meta: d
         collapse_key=request.collapse_key,
         now=tx.now,
     )
-    if request.reply_to is None:
-        queries.root_message(tx.connection, id=message_id)
     if request.claimable:
         key = f"message:{message_id}"
         queries.open_lease(tx.connection, key=key)
@@ -269,18 +267,28 @@ def verdict_of(status: str | None, ready: object) -> Verdict:
     return Verdict.LIVE_BUSY if status == AgentStatus.BUSY else Verdict.LIVE_IDLE
 
 
-def _sent(tx: Tx, message_id: int, held_because: str | None = None) -> SentMessage:
-    rows = list(queries.recipients(tx.connection, message_id=message_id))
-    verdicts = [
-        RecipientVerdict(agent_id=row["agent_id"], verdict=verdict_of(row["status"], row["ready"]))
-        for row in rows
-    ]
+def _told(message: Row, recipients: list[Row]) -> SentMessage:
+    """What the sender hears of a message that is delivered: who has it, in what condition they are."""
+    return SentMessage(
+        **message_fields(message),
+        recipients=[_verdict(row["id"], row) for row in recipients],
+        parked=not recipients and message["target"] != SYSTEM,
+    )
+
+
+def _told_again(tx: Tx, message_id: int, held_because: str | None) -> SentMessage:
+    """What the sender of a message hears that was accepted before, or is held."""
+    rows = queries.recipients(tx.connection, message_id=message_id)
     return SentMessage(
         **message_fields(message_row(tx, message_id)),
-        recipients=verdicts,
+        recipients=[_verdict(row["agent_id"], row) for row in rows],
         parked=held_because is not None or bool(queries.is_parked(tx.connection, message_id=message_id)[0]),
         parked_reason=held_because,
     )
+
+
+def _verdict(agent_id: str, row: Row) -> RecipientVerdict:
+    return RecipientVerdict(agent_id=agent_id, verdict=verdict_of(row["status"], row["ready"]))
 
 
 def _resolve(tx: Tx, request: SendRequest, target: Target) -> list[Row]:
@@ -363,7 +371,7 @@ def _known(tx: Tx, request: SendRequest) -> SentMessage | None:
             code="message_deleted",
             fields=(FieldError("idempotencyKey", "expected a new key to send it again"),),
         )
-    return _sent(tx, row["message_id"], _held_because(tx, row["message_id"]))
+    return _told_again(tx, row["message_id"], _held_because(tx, row["message_id"]))
 
 
 def _held_because(tx: Tx, message_id: int) -> str | None:

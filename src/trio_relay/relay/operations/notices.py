@@ -36,7 +36,6 @@ def notify(tx: Tx, agent_id: str, kind: str, body: str, *, meta: dict[str, Any])
         collapse_key=None,
         now=tx.now,
     )
-    queries.root_message(tx.connection, id=message_id)
     queries.insert_inbox(tx.connection, agent_id=agent_id, message_id=message_id, late=0, now=tx.now)
     tx.event("message.new", messageId=message_id, sender=SYSTEM, to=agent_id, channel=None)
     tx.wake.add(agent_id)

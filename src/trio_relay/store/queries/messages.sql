@@ -1,14 +1,3 @@
--- name: insert_message(sender, target, channel, subject, body, reply_to, thread_id, hop, path, claimable, type, meta, authority, expires_at, supersedes, collapse_key, now)<!
--- A message is accepted.
-INSERT INTO messages (sender, target, channel, subject, body, reply_to, thread_id, hop, path, claimable, type, meta,
-                      authority, expires_at, supersedes, collapse_key, created_at)
-VALUES (:sender, :target, :channel, :subject, :body, :reply_to, :thread_id, :hop, :path, :claimable, :type, :meta,
-        :authority, :expires_at, :supersedes, :collapse_key, :now);
-
--- name: root_message(id)!
--- A message that answers nothing begins a thread of its own.
-UPDATE messages SET thread_id = id WHERE id = :id;
-
 -- name: lease_message(id, lease_key)!
 -- A claimable message is guarded by a lease.
 UPDATE messages SET lease_key = :lease_key WHERE id = :id;

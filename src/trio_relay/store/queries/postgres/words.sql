@@ -7,13 +7,6 @@ WHERE status IN ('online', 'idle', 'busy')
        OR starts_with(lower(json_field(meta, 'client')), :provider || '-'))
 ORDER BY id;
 
--- name: insert_message(sender, target, channel, subject, body, reply_to, thread_id, hop, path, claimable, type, meta, authority, expires_at, supersedes, collapse_key, words, now)<!
--- A message is accepted, with the words by which it is found.
-INSERT INTO messages (sender, target, channel, subject, body, reply_to, thread_id, hop, path, claimable, type, meta,
-                      authority, expires_at, supersedes, collapse_key, words, created_at)
-VALUES (:sender, :target, :channel, :subject, :body, :reply_to, :thread_id, :hop, :path, :claimable, :type, :meta,
-        :authority, :expires_at, :supersedes, :collapse_key, :words::tsvector, :now);
-
 -- name: search_messages(words, before, limit)
 -- Full text, newest first.
 SELECT m.* FROM messages AS t JOIN messages_with_claim AS m ON m.id = t.id
