@@ -42,7 +42,8 @@ def test_a_bound_token_speaks_for_its_agent_only_until_it_is_revoked(owner: dict
     assert minted["token"] not in listed
     ok(call("tokens", "revoke", str(minted["id"]), env=owner))
     assert call("agents", env=bob).exit_code == 3
-    assert "revoked" in ok(call("tokens", "list", env=owner))
+    assert ok(call("tokens", "list", env=owner)) == "No token counts.\n"
+    assert "revoked" in ok(call("tokens", "list", "--all", env=owner))
 
 
 def test_another_machine_joins_with_one_pasted_line_once(

@@ -1,5 +1,7 @@
 """``trio-relay tokens``, ``invite`` and ``join``: credentials for single agents and for other machines."""
 
+import time
+
 import click
 import trio
 
@@ -59,18 +61,26 @@ def mint(  # click's own help says what each is
 
 
 @tokens.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also those that count no more.")
 @json_option
 @relay_option
-def list_(*, as_json: bool, relay_url: str | None) -> None:
-    """List the tokens, without their secrets."""
+def list_(*, everything: bool, as_json: bool, relay_url: str | None) -> None:
+    """List the tokens that count, without their secrets. Every session of `codex-relay` has one of its own."""
     found = call_relay(relay_url, admin.list_tokens)
+    if not everything:
+        now = time.time() * 1000
+        found = [
+            token
+            for token in found
+            if token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+        ]
     if as_json:
         echo_json(found)
         return
     for token in found:
         click.echo(_line(token))
     if not found:
-        click.echo("No tokens have been minted.")
+        click.echo("No tokens have been minted." if everything else "No token counts.")
 
 
 @tokens.command()
