@@ -12,7 +12,7 @@ import pytest
 
 from support.canned_http import http_server
 from support.codex import codex_program
-from support.codex_setup import everything_in, home_in
+from support.codex_setup import VERSIONS, everything_in, home_in
 from support.commands import ServingRelay, call, clean_environment, serving_relay
 from trio_relay import __version__
 from trio_relay.codex.setup.alias import shell_of
@@ -291,9 +291,10 @@ def test_a_person_reads_a_line_each(setup: Setup) -> None:
 
 
 @pytest.mark.codex
-def test_the_real_codex_calls_a_tool_of_the_relay(setup: Setup, relay: ServingRelay) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_real_codex_calls_a_tool_of_the_relay(setup: Setup, version: str | None) -> None:
     setup.codex.unlink()
-    setup.codex.symlink_to(codex_program())
+    setup.codex.symlink_to(codex_program(version))
     setup.env["PATH"] += f":{os.environ['PATH']}"
     found = setup.doctor()
     assert found["replies"]["ok"], found["replies"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.codex_setup import everything_in, home_in, home_with_codex
+from support.codex_setup import VERSIONS, everything_in, home_in, home_with_codex
 from support.commands import clean_environment
 from trio_relay import __version__
 from trio_relay.codex.run_directory import run_directory
@@ -38,9 +38,12 @@ def uninstall(home: Home, *, purge: bool = False) -> None:
     take_out(plan_uninstall(home, purge=purge))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("config", OWNERS.values(), ids=list(OWNERS))
-def test_install_and_uninstall_leave_the_home_as_it_was(tmp_path: Path, config: bytes | None) -> None:
-    home = home_with_codex(tmp_path / "home")
+def test_install_and_uninstall_leave_the_home_as_it_was(
+    tmp_path: Path, config: bytes | None, version: str | None
+) -> None:
+    home = home_with_codex(tmp_path / "home", version)
     file = home.codex_home / "config.toml"
     if config is not None:
         home.codex_home.mkdir()

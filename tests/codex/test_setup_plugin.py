@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from support.codex_setup import home_with_codex
+from support.codex_setup import VERSIONS, home_with_codex
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.arguments import MCP_SERVER, RelayTools
 from trio_relay.codex.private_server import private_app_server
@@ -18,10 +18,10 @@ from trio_relay.codex.setup.skills import skill_files
 pytestmark = pytest.mark.codex
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
+@pytest.fixture(params=VERSIONS)
+def home(tmp_path: Path, request: pytest.FixtureRequest) -> Home:
     """A home with the plugin in Codex, as it is shipped."""
-    home = replace(home_with_codex(tmp_path / "home"), skills=skill_files())
+    home = replace(home_with_codex(tmp_path / "home", request.param), skills=skill_files())
     home.codex_home.mkdir()
     (home.codex_home / "config.toml").write_text("[features]\nremote_plugin = false\napps = false\n")
     plan_install(home, Wishes(hooks=True)).take()

@@ -7,7 +7,7 @@ import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
-from support.codex import codex_program
+from support.codex import codex_program, older_versions
 from support.commands import clean_environment
 from trio_relay.codex.setup.alias import shell_of
 from trio_relay.codex.setup.install import Home
@@ -21,10 +21,14 @@ _CODEX_OWN = re.compile(
 )
 
 
-def home_with_codex(path: Path) -> Home:
-    """A home at `path` whose user has the real Codex."""
+#: The newest Codex, and the older ones where they are tried too.
+VERSIONS = (None, *older_versions())
+
+
+def home_with_codex(path: Path, version: str | None = None) -> Home:
+    """A home at `path` whose user has the real Codex, the newest or another `version`."""
     home = home_in(path)
-    return replace(home, codex=Codex(codex_program(), home.codex_home, clean_environment(path)))
+    return replace(home, codex=Codex(codex_program(version), home.codex_home, clean_environment(path)))
 
 
 def home_in(path: Path) -> Home:
