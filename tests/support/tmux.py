@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,6 +105,7 @@ async def terminal(
         yield made
     finally:
         with trio.CancelScope(shield=True):
-            made.keep("last", await made.screen())
+            with suppress(subprocess.CalledProcessError):  # the test has ended the terminal itself
+                made.keep("last", await made.screen())
             await trio.run_process([*tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
         socket.unlink(missing_ok=True)
