@@ -133,7 +133,7 @@ def _carried_out(plan: "Plan", *, dry_run: bool) -> bool:
     from trio_relay.cli.logs import log_to_stderr  # noqa: PLC0415
 
     log_to_stderr(only_warnings=True)
-    for line in plan.lines():
+    for line in plan.lines() if dry_run else plan.summary():
         click.echo(line)
     for note in plan.notes:
         click.echo(f"note: {note}")

@@ -79,10 +79,11 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change: what a person reads of it, a line each, and the change itself."""
+    """One change: every file and command of it, a line each, the change itself, and in a few words if it has many lines."""
 
     lines: tuple[str, ...]
     take: Callable[[Record], None]
+    summary: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,10 @@ class Plan:
     def lines(self) -> list[str]:
         """Every file and command, in order."""
         return [line for step in self.steps for line in step.lines]
+
+    def summary(self) -> list[str]:
+        """The same in fewer words."""
+        return [line for step in self.steps for line in ((step.summary,) if step.summary else step.lines)]
 
     def take(self) -> None:
         """Take the steps. The record is written after each, so that a failure leaves nothing behind unknown."""
@@ -188,7 +193,8 @@ def _register(home: Home, codex: Codex, *, hooks: bool) -> Step:
 
     written = tuple(f"write {home.marketplace / name}" for name in files)
     commands = tuple(_command(codex, each) for each in register_commands(home.marketplace))
-    return Step((*written, *commands, f"keep every other byte of {codex.config}"), take)
+    lines = (*written, *commands, f"keep every other byte of {codex.config}")
+    return Step(lines, take, f"put the plugin (skills, tools) into Codex at {codex.home}")
 
 
 def _command(codex: Codex, arguments: tuple[str, ...]) -> str:
@@ -289,7 +295,8 @@ def _unregister(home: Home) -> Step:
 
     commands = () if home.codex is None else tuple(_command(home.codex, each) for each in UNREGISTER_COMMANDS)
     config = home.codex_home / "config.toml"
-    return Step((*commands, f"take our entries out of {config}", f"remove {home.marketplace}"), take)
+    lines = (*commands, f"take our entries out of {config}", f"remove {home.marketplace}")
+    return Step(lines, take, f"take the plugin out of Codex at {home.codex_home}")
 
 
 def _bring_back(aside: Path, path: Path) -> Step:
