@@ -35,16 +35,22 @@ def as_text(found: Explanation) -> str:
     """Write a message's story."""
     lines = [f"Message {found.message_id}: {printable(found.summary)}", ""]
     start = found.timeline[0].at if found.timeline else 0
-    for step in found.timeline:
-        who = printable(step.agent_id or "")
-        evidence = ", ".join(f"{name} {printable(str(value))}" for name, value in step.evidence.items())
-        when = local_time(step.at) if step.at == start else f"+{(step.at - start) / 1000:.3f} s"
-        lines.append(f"  {when:>20}  {step.what:<24} {who:<28} {evidence}".rstrip())
+    rows = [
+        (
+            local_time(step.at) if step.at == start else f"+{(step.at - start) / 1000:.3f} s",
+            step.what,
+            printable(step.agent_id or ""),
+            ", ".join(f"{name} {printable(str(value))}" for name, value in step.evidence.items()),
+        )
+        for step in found.timeline
+    ]
+    when, what, who = (max((len(row[column]) for row in rows), default=0) for column in range(3))
+    for row in rows:
+        cells = (row[0].rjust(when), row[1].ljust(what), row[2].ljust(who), row[3])
+        lines.append("  " + "  ".join(cell for cell in cells if cell).rstrip())
     for each in found.recipients:
-        lines += [
-            "",
-            f"  {printable(each.agent_id)}: {each.state}, {each.verdict}, {each.attempts} hand-off(s)",
-        ]
+        hand_offs = f"{each.attempts} hand-off{'' if each.attempts == 1 else 's'}"
+        lines += ["", f"  {printable(each.agent_id)}: {each.state}, {each.verdict}, {hand_offs}"]
         if each.waiting_for is not None:
             lines.append(f"    waits: {printable(each.waiting_for)}")
     return "\n".join(lines)
