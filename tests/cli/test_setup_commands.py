@@ -98,3 +98,18 @@ def test_a_home_that_cannot_be_written_is_said_in_one_line(env: dict[str, str], 
     assert done.exit_code == 1
     assert str(tmp_path / ".local") in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_codex_refuses_leaves_the_programs_and_says_what_to_do(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    codex = tmp_path / "bin/codex"
+    codex.parent.mkdir()
+    codex.write_text("#!/bin/sh\necho 'Error: not today' >&2\nexit 1\n")
+    codex.chmod(0o755)
+    done = call("install", "codex", env=env | {"PATH": f"{codex.parent}:/usr/bin:/bin"})
+    assert done.exit_code == 1
+    assert "not today" in done.stderr
+    assert "--no-plugin" in done.stderr
+    assert (tmp_path / ".local/bin/codex-relay").exists()
+    assert "Installed." in call("install", "codex", "--no-plugin", "--alias", env=env).stdout

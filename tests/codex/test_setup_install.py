@@ -190,6 +190,19 @@ def test_what_codex_refuses_is_said_in_its_words_and_undone(tmp_path: Path) -> N
     assert list(everything_in(tmp_path / "home")) == [".codex", ".codex/config.toml"]
 
 
+def test_plugins_that_are_switched_off_are_named(tmp_path: Path) -> None:
+    home = home_with_codex(tmp_path / "home")
+    home.codex_home.mkdir()
+    config = home.codex_home / "config.toml"
+    config.write_text("[features]\nplugins = false\n")
+    wishes = Wishes(alias=shell_of("bash", home=tmp_path / "home"))
+    with pytest.raises(CodexFailed, match="switched off"):
+        install(home, wishes)
+    assert config.read_text() == "[features]\nplugins = false\n"
+    assert (home.bin / "codex-relay").exists()
+    assert (tmp_path / "home/.bashrc").exists()
+
+
 def test_uninstalling_needs_no_codex_and_no_record(tmp_path: Path) -> None:
     home = home_with_codex(tmp_path / "home")
     home.codex_home.mkdir()

@@ -47,13 +47,20 @@ def install_codex(
     Repeat it after an upgrade. `uninstall` puts everything back as it was; config.toml keeps every byte of yours.
     """
     from trio_relay.codex.setup.install import Wishes, plan_install  # noqa: PLC0415  # --help stays quick
+    from trio_relay.codex.setup.registration import CodexFailed  # noqa: PLC0415
 
     home = codex_home_of()
     wishes = Wishes(plugin, hooks, _alias_wish(alias, shell, dry_run=dry_run), force)
     plan = plan_install(home, wishes)
     if not _carried_out(plan, dry_run=dry_run):
         return
-    plan.take()
+    try:
+        plan.take()
+    except CodexFailed as problem:
+        raise Failure(
+            f"{problem.detail}; the programs are installed, the plugin is not: mend that and run this again, "
+            "or leave it out with --no-plugin"
+        ) from None
     click.echo("Installed." if plan.steps else "Everything is in place.")
     for hint in _hints(home):
         click.echo(hint)

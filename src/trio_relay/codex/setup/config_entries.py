@@ -139,6 +139,12 @@ def is_toml(text: str) -> bool:
     return _meaning(text) is not None
 
 
+def plugins_are_off(text: str) -> bool:
+    """Whether the owner has switched plugins off; Codex then says only that it does not find ours."""
+    features = (_meaning(text) or {}).get("features")
+    return isinstance(features, dict) and features.get("plugins") is False
+
+
 def _key(name: str) -> str:
     return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else _value(name)
 

@@ -130,14 +130,15 @@ def plan_install(home: Home, wishes: Wishes) -> Plan:
     plan = Plan(home)
     for name in PROGRAMS:
         _plan_program(plan, name, force=wishes.force)
+    if wishes.alias is not None:
+        plan.steps += alias_steps(home, wishes.alias)
+    # Last: what Codex refuses leaves the rest in place.
     if wishes.plugin and home.codex is not None:
         plan.steps.append(_register(home, home.codex, hooks=wishes.hooks))
     elif wishes.plugin:
         plan.notes.append(
             "there is no `codex` on PATH: the plugin is left out; install again once Codex is there"
         )
-    if wishes.alias is not None:
-        plan.steps += alias_steps(home, wishes.alias)
     return plan
 
 

@@ -22,6 +22,7 @@ from trio_relay.codex.setup.config_entries import (
     PLUGIN_ID,
     has_entries,
     is_toml,
+    plugins_are_off,
     with_entries,
     without_entries,
 )
@@ -106,10 +107,14 @@ def register(codex: Codex, marketplace: Path, record: Record) -> None:
                 raise
             manifest = str(marketplace / ".agents" / "plugins" / "marketplace.json")
             _ask(codex, "plugin/install", {"marketplacePath": manifest, "pluginName": PLUGIN})
-    except CodexFailed:
+    except CodexFailed as problem:
         with suppress(CodexFailed):
             codex.run(*UNREGISTER_COMMANDS[1])
         _put_back(codex.config, before, mode)
+        if plugins_are_off(_text(before or b"")):
+            raise CodexFailed(
+                f"plugins are switched off in {codex.config} ([features] plugins = false)"
+            ) from problem
         raise
     finally:
         record.made(sorted(_directories(codex.home) - there))
