@@ -20,8 +20,9 @@ from trio_relay.core.wire_access import MintedToken, TokenRequest
 from trio_relay.errors import ConnectionLost, RelayError
 from trio_relay.settings import AgentSettings
 
-#: Seconds the relay is given to answer, at the start and at the end.
+#: Seconds the relay is given to answer: at the start, where it may have to load the tools first, and at the end.
 PATIENCE = 5.0
+FAREWELL = 2.0
 #: A session whose launcher was killed leaves its token behind: it counts this long, ms.
 LIFETIME = 30 * 86_400_000
 
@@ -78,7 +79,7 @@ async def _mint(relay: RelayClient) -> MintedToken | None:
 
 async def end(agent: AgentSettings, token_id: int) -> None:
     """Revoke it."""
-    async with _relay(agent) as relay:
+    async with _relay(agent, FAREWELL) as relay:
         try:
             await admin.revoke_token(relay, token_id)
         except RelayError:
@@ -86,6 +87,6 @@ async def end(agent: AgentSettings, token_id: int) -> None:
 
 
 @asynccontextmanager
-async def _relay(agent: AgentSettings) -> AsyncIterator[RelayClient]:
-    async with RelayClient.open(agent.relay_url, token=agent.token, timeout=PATIENCE) as relay:
+async def _relay(agent: AgentSettings, patience: float = PATIENCE) -> AsyncIterator[RelayClient]:
+    async with RelayClient.open(agent.relay_url, token=agent.token, timeout=patience) as relay:
         yield relay
