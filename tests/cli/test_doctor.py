@@ -86,12 +86,19 @@ def profiles(setup: Setup, text: str) -> None:
     setup.env |= {"AGENT_RELAY_PROFILES_FILE": str(file), "AGENT_RELAY_PROFILE": "nobody"}
 
 
-def another_codex_relay(setup: Setup) -> None:
-    other = setup.path / "other/codex-relay"
-    other.parent.mkdir()
-    other.write_text("#!/bin/sh\n")
-    other.chmod(0o755)
-    setup.env["PATH"] = f"{other.parent}:{setup.env['PATH']}"
+def another(name: str) -> Callable[[Setup], None]:
+    def put_first(setup: Setup) -> None:
+        other = setup.path / "other" / name
+        other.parent.mkdir()
+        other.write_text("#!/bin/sh\n")
+        other.chmod(0o755)
+        setup.env["PATH"] = f"{other.parent}:{setup.env['PATH']}"
+
+    return put_first
+
+
+def a_program_is_missing(setup: Setup) -> None:
+    (setup.home.bin / "agent-relay").unlink()
 
 
 def a_shim_without_its_program(setup: Setup) -> None:
@@ -174,7 +181,14 @@ BROKEN: Mapping[str, tuple[Callable[[Setup], object], str, str, str]] = {
         "is not on PATH",
         'export PATH="',
     ),
-    "another codex-relay before ours": (another_codex_relay, "programs", "other/codex-relay", "in PATH"),
+    "another codex-relay before ours": (another("codex-relay"), "programs", "other/codex-relay", "in PATH"),
+    "another agent-relay before ours": (another("agent-relay"), "programs", "other/agent-relay", "in PATH"),
+    "a program is missing": (
+        a_program_is_missing,
+        "programs",
+        "`agent-relay` is not on PATH",
+        "install codex",
+    ),
     "a shim without its program": (
         a_shim_without_its_program,
         "programs",

@@ -105,23 +105,23 @@ def check_programs(home: Home, search_path: str) -> Finding:
         path = home.bin / name
         if is_ours(path) and (target := _started_by(path)) is not None and not target.exists():
             return Finding("programs", False, f"{path} starts {target}, which is gone", INSTALL)
-    found = shutil.which("codex-relay", path=search_path)
-    ours = home.bin / "codex-relay"
-    if found is None and ours.exists():
-        return Finding("programs", False, f"{home.bin} is not on PATH", f'export PATH="{home.bin}:$PATH"')
-    if found is None:
+    found = {name: shutil.which(name, path=search_path) for name in PROGRAMS}
+    if not any(found.values()):
+        if (home.bin / "codex-relay").exists():
+            return Finding("programs", False, f"{home.bin} is not on PATH", f'export PATH="{home.bin}:$PATH"')
         return Finding("programs", None, "codex-relay is not on PATH; this installation is run by path")
-    if not _is_this_installation(home, Path(found)):
-        fix = f"remove {found}, or put {home.bin} before {Path(found).parent} in PATH"
-        if Path(found) == ours:
-            fix = INSTALL
-        detail = f"`codex-relay` is {found}, not the one of this installation ({home.scripts})"
-        return Finding("programs", False, detail, fix)
-    return Finding("programs", True, found)
+    for name, first in found.items():
+        if first is None:
+            return Finding("programs", False, f"`{name}` is not on PATH", INSTALL)
+        if not _is_this_installation(home, name, Path(first)):
+            fix = f"remove {first}, or put {home.bin} before {Path(first).parent} in PATH"
+            detail = f"`{name}` is {first}, not the one of this installation ({home.scripts})"
+            return Finding("programs", False, detail, INSTALL if is_ours(Path(first)) else fix)
+    return Finding("programs", True, str(found["codex-relay"]))
 
 
-def _is_this_installation(home: Home, found: Path) -> bool:
-    program = home.scripts / "codex-relay"
+def _is_this_installation(home: Home, name: str, found: Path) -> bool:
+    program = home.scripts / name
     return is_same_program(found, program) or read(found) == shim(program)
 
 
