@@ -1,5 +1,6 @@
 """Fixtures every tier uses."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,22 @@ A_LONG_TIME = 100 * 86_400
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
+def engine() -> str:
+    """What the store of `room` is on, ``sqlite`` or ``postgres``: as the environment says, or a test's parameters."""
+    return os.environ.get("TRIO_RELAY_TEST_ENGINE", "sqlite")
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, engine: str) -> str | None:
+    """The URL of the database of `room`; None: a file."""
+    url: str | None = request.getfixturevalue("postgres_url") if engine == "postgres" else None
+    return url
+
+
+@pytest.fixture
+async def room(tmp_path: Path, database: str | None) -> AsyncIterator[Room]:
     """A relay in this process. Every test that uses it runs in virtual time."""
-    async with open_room(tmp_path) as opened:
+    async with open_room(tmp_path, database=database) as opened:
         yield opened
 
 

@@ -11,14 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, invariant, multiple, rule, run_state_machine_as_test
 
 from support.room_machine import AGENTS, RoomMachine, agent_ids, session_fields
+from support.sync_room import PostgresSyncRoom
 from trio_relay.core.integrations import Integration
 from trio_relay.core.tasks import ENDED, TaskStatus, may_follow
 from trio_relay.core.wire_pairs import PairAnswer, PairInvite, PairMessage
 from trio_relay.core.wire_tasks import IntegrationEvent, TaskClaim, TaskStatusChange
 from trio_relay.errors import RelayError
 from trio_relay.relay.operations import integrations, pairs, tasks
+from trio_relay.relay.operations.tx import Policy
+from trio_relay.store.postgres import prepare
+from trio_relay.store.postgres.connection import connect
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "150"))
+POSTGRES_EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "20"))
 STEPS = 50
 CI = Integration(name="ci", token="ci-token", targets=("tag:red",), callback_url="http://127.0.0.1:9/")
 INVITE_MS = 60_000
@@ -165,15 +170,37 @@ class WholeRoomMachine(RoomMachine):
 
 
 def test_random_histories_keep_every_promise() -> None:
+    run(WholeRoomMachine, EXAMPLES)
+    assert RoomMachine.steps >= 5_000
+
+
+def test_random_histories_keep_every_promise_on_postgresql(postgres_url: str) -> None:
+    """With every operation beside others that may be, its locks in order; those that must be alone are run again so."""
+    prepare(postgres_url, "a test's database")
+    rooms: list[PostgresSyncRoom] = []
+    with connect(postgres_url) as connection:
+
+        class PostgresMachine(WholeRoomMachine):
+            @staticmethod
+            def make_room(policy: Policy) -> PostgresSyncRoom:
+                rooms.append(PostgresSyncRoom(connection, policy))
+                return rooms[-1]
+
+        run(PostgresMachine, POSTGRES_EXAMPLES)
+    assert sum(room.again for room in rooms) >= 10
+
+
+def run(machine: type[RoomMachine], examples: int) -> None:
+    """Live through so many histories."""
+    before = RoomMachine.steps
     run_state_machine_as_test(
-        WholeRoomMachine,
+        machine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=STEPS,
             deadline=None,
             derandomize="MACHINE_EXAMPLES" not in os.environ,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(f"{RoomMachine.steps} steps")
-    assert RoomMachine.steps >= 5_000
+    print(f"{RoomMachine.steps - before} steps")

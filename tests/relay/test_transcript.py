@@ -6,9 +6,12 @@ client sends and what it goes on with.
 
 from typing import Any
 
+import pytest
 import trio
 
 from support.relay import Room
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 
 
 class Wire:

@@ -7,6 +7,7 @@ down (G7), and a repeated request changes nothing (G10).
 Longer than a file here should be: the rules share one model.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -65,6 +66,8 @@ targets = st.one_of(
 class RoomMachine(RuleBasedStateMachine):
     #: How many steps all histories together have made.
     steps = 0
+    #: Opens a new room.
+    make_room: Callable[[Policy], SyncRoom] = SyncRoom
 
     sent = Bundle("sent")
     work = Bundle("work")
@@ -75,7 +78,7 @@ class RoomMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         policy = Policy(max_attempts=MAX_ATTEMPTS, loops=Limits(hops=4, cycles=3, rate=20))
-        self.room = SyncRoom(policy)
+        self.room = type(self).make_room(policy)
         self.sessions: dict[str, SessionFields] = {}
         self.stale: dict[str, SessionFields] = {}
         self.instances = 0

@@ -13,8 +13,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-_WORD = re.compile(r"[^\W_]+")
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+# Private use counts as letters, as it does there.
+_WORD = re.compile("(?:[^\\W_]|[\ue000-\uf8ff])+")
+_ACCENTS = re.compile("[\u0300-\u0331]+")
 #: Characters of one word, at most (PostgreSQL: 2,046 bytes).
 MAX_WORD = 500
 #: Bytes of all words with their places, at most (PostgreSQL: 1 MiB).
