@@ -24,6 +24,18 @@ async def test_a_reply_answers_the_delivery_it_replies_to(room: Room) -> None:
     assert await room.relay.inbox("bob") == []
 
 
+@pytest.mark.parametrize("silent", ["ack", "reaction"])
+async def test_that_one_is_at_it_is_no_answer(room: Room, silent: str) -> None:
+    for agent in ("ann", "bob"):
+        await join(room, agent)
+    asked = await say(room, "ann", "bob")
+    await say(room, "bob", "ann", body="on it", type=silent, reply_to=asked.id)
+    assert (await receipt_of(room, asked.id, "bob")).state is Rung.QUEUED
+    answer = await say(room, "bob", "ann", reply_to=asked.id)
+    steps = (await receipt_of(room, asked.id, "bob")).steps
+    assert {"replyId": answer.id} in [step.evidence for step in steps if step.state is Rung.ANSWERED]
+
+
 async def test_a_reply_is_the_last_word_of_a_program_that_reports_nothing(room: Room) -> None:
     """Else the delivery would stand on ``answered`` for ever: nobody is there to settle it."""
     for agent in ("ann", "bob"):

@@ -56,6 +56,19 @@ async def test_whoever_was_answered_by_tool_is_not_answered_again(stage: Stage) 
         )
 
 
+async def test_who_said_by_tool_to_be_at_it_still_answers_at_the_end(stage: Stage) -> None:
+    async with stage.sidecar(tools="on") as bob:
+        sent = await stage.send(bob.agent_id)
+        on_it = ToolCall("reply", {"message_id": sent.id, "body": "on it", "ack": True})
+        with_tools(stage, bob, on_it, Text("done"))
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert [(each.type, each.body) for each in await stage.replies()] == [
+            ("ack", "on it"),
+            ("reply", "done"),
+        ]
+        assert (await stage.ladder(sent.id, bob.agent_id))[-2:] == ["answered", "settled"]
+
+
 async def test_a_long_message_goes_by_reference_and_its_receipt_says_so(stage: Stage) -> None:
     async with stage.sidecar(tools="on") as bob:
         long, short = "x" * 5000, "y" * 4000

@@ -242,6 +242,8 @@ def _how_to_answer(*, auto_reply: bool, tools: bool) -> str:
         first = (
             "Answer a message with the relay tool reply and its id; read a long one with read_message. To write to "
             "somebody first, use list_agents and send_message. The relay knows who you are. "
+            "When the answer will take a while, say so at once with reply and ack: that wakes nobody, and the answer "
+            "still goes out. "
         )
         if not auto_reply:
             return first + "Nothing is sent for you."

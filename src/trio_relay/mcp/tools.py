@@ -95,7 +95,7 @@ class Toolbox:
             to=message.sender,
             body=ask.body,
             reply_to=message.id,
-            type="reply",
+            type="ack" if ask.ack is True else "reply",
             idempotency_key=_key("reply", "", ask),
             allow_unknown=True,
         )
