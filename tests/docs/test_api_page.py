@@ -20,17 +20,28 @@ PAGE = (DOCS / "api.md").read_text()
 SOURCE = DOCS.parent / "src" / "trio_relay"
 #: Described with examples of their own in docs/api-tasks.md, or a stream without an end.
 ELSEWHERE = ("/api/pairs", "/api/tasks", "/api/integrations", "/api/events")
-#: What ends a process at its start is not answered over HTTP.
+#: What ends a process at its start is not answered over HTTP; neither is what a command on the database itself says.
 AT_START = {
     "address_in_use",
+    "backup_failed",
+    "bad_database_url",
     "bad_integrations",
     "bad_store",
     "cannot_listen",
+    "copy_failed",
+    "damaged",
+    "exists",
+    "in_use",
     "integration_token_shared",
+    "no_database",
+    "no_driver",
+    "not_a_relay_database",
+    "not_empty",
     "not_found",
     "open_bind",
     "store_in_use",
     "store_too_new",
+    "store_too_old",
 }
 
 

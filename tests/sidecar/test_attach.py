@@ -143,7 +143,7 @@ def test_a_profile_gives_the_identity_and_a_missing_one_only_a_warning(tmp_path:
     assert (rita.resolved.label, rita.approval, rita.approval_policy) == ("Rita", "guarded", "on-request")
     assert rita.registration("online", "t").meta["profile"] == "reviewer"
     for name, path, says in [
-        ("nobody", profiles, "it has: reviewer"),
+        ("nobody", profiles, "(which has: reviewer)"),
         ("x", tmp_path / "missing.json", "cannot be read"),
     ]:
         plain = who(AgentSettings(profile=name, profiles_file=str(path)), tmp_path)

@@ -42,7 +42,7 @@ COMMANDS = {
     "db": Entry("db", "Look after the database; move it to PostgreSQL."),
     "install": Entry("setup", "Put the relay's side of Codex into your home."),
     "uninstall": Entry("setup", "Take it out again, without a trace."),
-    "doctor": Entry("doctor", "Check this machine, Codex and the relay, and say what mends what is broken."),
+    "doctor": Entry("doctor", "Say what is broken here, and what mends it."),
     "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),
     "attach": Entry("attach", "Connect a session that already runs: a plain codex."),
     "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
