@@ -15,6 +15,7 @@ from trio_relay.cli.logs import log_to_stderr
 from trio_relay.relay.serve import database_name
 from trio_relay.relay.serve import serve as run_relay
 from trio_relay.settings import AgentSettings, ServerSettings
+from trio_relay.settings.server import postgres_url
 
 
 @click.command()
@@ -56,6 +57,8 @@ def serve(
     """
     if db_path is not None and database_url is not None:
         raise click.UsageError("--db and --database name two databases: give one")
+    if database_url is not None:
+        postgres_url(database_url)
     settings = server_settings(
         token_file=token_file, host=host, port=port, db_path=db_path, database_url=database_url
     )

@@ -84,6 +84,7 @@ class Node:
         self._elected = trio.Event()
         self._term = trio.CancelScope()
         self._skewed = False
+        self._deaf = False
         #: Set once the first link is up.
         self.joined = trio.Event()
 
@@ -131,6 +132,7 @@ class Node:
                 nursery.start_soon(self._keep_telling, link)
                 await link.tell([_payload(self.name, ())])
                 self.linked = True
+                self._deaf = False
                 self.joined.set()
                 log.info("linked")
                 # What was told while we were not there; it is in the store.
@@ -190,7 +192,9 @@ class Node:
             self._hub.ring(ids)
 
     def _lost(self, error: Exception) -> None:
-        log.warning("link lost", reason=str(error))
+        if not self._deaf:
+            self._deaf = True
+            log.warning("link lost", reason=str(error))
 
 
 def pack(name: str, ids: Iterable[str]) -> list[str]:

@@ -123,10 +123,13 @@ async def serve(
 
     """
     stop = trio.Event()
+    node = node_name()
+    if settings.database_url is not None:
+        structlog.contextvars.bind_contextvars(node=node)  # several write into one log, perhaps
     async with trio.open_nursery() as nursery:
         # First of all, so that a signal during start-up is not lost.
         nursery.start_soon(_stop_on_signal, stop)
-        await serve_until(settings, stop, task_status=task_status)
+        await serve_until(settings, stop, node=node, task_status=task_status)
         nursery.cancel_scope.cancel()
 
 
@@ -134,14 +137,13 @@ async def serve_until(
     settings: ServerSettings,
     stop: trio.Event,
     *,
+    node: str | None = None,
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop` is set: what `serve` does, for callers with signals of their own."""
     check_bind(settings)
     check_integrations(settings)
-    node = node_name()
-    structlog.contextvars.bind_contextvars(node=node)
-    async with open_room(settings, node) as service:
+    async with open_room(settings, node or node_name()) as service:
         app = create_app(service, settings)
         tune_gc()
         async with trio.open_nursery() as server:

@@ -16,7 +16,7 @@ def postgres_url(text: str) -> str:
     """
     if not text.startswith(("postgresql://", "postgres://")):
         raise Invalid(
-            "DATABASE_URL: expected postgresql://user@host/database (for a file of SQLite there is DB_PATH)",
+            "the database URL is not usable (expected postgresql://USER@HOST/NAME; for a file of SQLite there is DB_PATH)",
             code="bad_database_url",
         )
     return text

@@ -22,6 +22,7 @@ import trio
 
 from trio_relay.errors import Unavailable
 from trio_relay.store.interface import APPLICATION
+from trio_relay.store.postgres.errors import LOST, weather, why_not_connected
 
 T = TypeVar("T")
 
@@ -130,11 +131,12 @@ class Link:
 
     def _check(self) -> None:
         if self._lost:
-            raise Unavailable("the connection to PostgreSQL is lost")
+            raise Unavailable(LOST)
 
     def _give_up(self, error: Exception) -> Unavailable:
         self._shut()
-        return Unavailable(f"the connection to PostgreSQL is lost ({type(error).__name__})")
+        said = weather(error) if isinstance(error, psycopg.Error) else "the database does not answer"
+        return Unavailable(said or LOST)
 
     def _shut(self) -> None:
         """End whatever waits for the socket. The connection itself is closed by whoever uses it last."""
@@ -164,7 +166,7 @@ async def open_link(url: str, name: str, on_heard: Callable[[str], None]) -> Asy
     try:
         connection = await trio.to_thread.run_sync(_connect, url, name, limiter=trio.CapacityLimiter(1))
     except _WEATHER as error:
-        raise Unavailable(f"PostgreSQL takes no connection ({type(error).__name__})") from error
+        raise Unavailable(f"no connection to the database: {why_not_connected(error)}") from None
     link = Link(connection, on_heard)
     try:
         yield link
