@@ -107,6 +107,24 @@ async def test_a_bound_token_of_nobody_registered_gets_a_mailbox_for_the_answers
     assert "hello yourself" in (await use(room, "read_message", token=token)).text
 
 
+async def test_looking_around_makes_nobody_a_mailbox(room: Room) -> None:
+    token = await mint(room.relay, "desk")
+    await use(room, "list_agents", token=token)
+    assert [agent.id for agent in await room.relay.agents()] == ["ann", "bob"]
+
+
+async def test_a_tool_call_never_stands_in_for_a_session_whose_program_has_yet_to_register(
+    room: Room,
+) -> None:
+    """A mailbox in its place would look to the sidecar like a newer instance, and it would stop."""
+    token = await mint(room.relay, "cid")
+    assert not (await use(room, "send_message", token=token, thread="0199-cid", to="bob", body="x")).failed
+    assert [agent.id for agent in await room.relay.agents()] == ["ann", "bob"]
+    await room.relay.remove_agent("ann")
+    await use(room, "send_message", token=await mint(room.relay, "ann"), thread=ANNS, to="bob", body="x")
+    assert [agent.id for agent in await room.relay.agents()] == ["bob"]
+
+
 async def test_a_tool_can_do_nothing_its_credential_cannot(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with open_room(tmp_path, ServerSettings(token="s3cret")) as room:
         assert (await post(room, "tools/list", {})).status_code == 401

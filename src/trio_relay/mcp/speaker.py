@@ -6,6 +6,7 @@ the mailbox of the person who started the program. Who can be told by none of th
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +62,8 @@ class Speaker:
     session: SessionFields
 
 
-async def speaker_of(relay: RelayClient, origin: Origin) -> Speaker:
-    """Tell whose word a call is.
+async def speaker_of(relay: RelayClient, origin: Origin, *, mailbox: bool = True) -> Speaker:
+    """Tell whose word a call is. Without `mailbox` none is made for whoever has none: they only look.
 
     Raises:
         Refused: nobody's that the relay knows (``unknown_session``, ``unknown_speaker``), or the token is bound to
@@ -75,13 +76,14 @@ async def speaker_of(relay: RelayClient, origin: Origin) -> Speaker:
         raise Refused(f"the token is bound to {bound!r}, not to {origin.named!r}", code="not_your_agent")
     decided = bound or origin.named
     if decided is not None:
-        return await _present(relay, decided)
+        # A session has a program that registers it. A mailbox in its place would look to that like a newer instance.
+        return await _present(relay, decided, mailbox=mailbox and not (bound and origin.sessions))
     for session in origin.sessions:
         agent = await _registered(relay, session)
         if agent is not None:
             return _as(agent)
     if origin.mailbox is not None:
-        return await _present(relay, origin.mailbox)
+        return await _present(relay, origin.mailbox, mailbox=mailbox)
     if origin.sessions:
         raise Refused(
             "no agent has registered the session this call comes from, so the relay cannot tell who you are",
@@ -103,16 +105,18 @@ async def _registered(relay: RelayClient, session: str) -> Agent | None:
     return present[0] if present else None
 
 
-async def _present(relay: RelayClient, agent_id: str) -> Speaker:
-    """An agent by its id; one nobody has registered gets a mailbox, so that others can answer it."""
+async def _present(relay: RelayClient, agent_id: str, *, mailbox: bool) -> Speaker:
+    """An agent by its id; one nobody has registered gets a `mailbox`, so that others can answer it."""
     try:
         return _as(await relay.agent(agent_id))
     except NotFound:
-        mailbox = AgentRegistration(id=agent_id, rig=MAILBOX_RIG, status=AgentStatus.OFFLINE, ready=False)
-    try:
-        return _as(await relay.register(mailbox))
-    except Refused:  # a token that may send and not receive: nobody can answer it, and that is meant
-        return Speaker(agent_id, SessionFields())
+        own = AgentRegistration(id=agent_id, rig=MAILBOX_RIG, status=AgentStatus.OFFLINE, ready=False)
+    if mailbox:
+        with suppress(
+            Refused
+        ):  # a token that may send and not receive: nobody can answer it, and that is meant
+            return _as(await relay.register(own))
+    return Speaker(agent_id, SessionFields())
 
 
 def _as(agent: Agent) -> Speaker:

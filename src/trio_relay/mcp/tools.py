@@ -120,7 +120,7 @@ class Toolbox:
     async def _reader(self, origin: Origin) -> Speaker | None:
         """Who reads, if that can be told: reading takes the right to see a message, not a name."""
         try:
-            return await speaker_of(self.relay, origin)
+            return await speaker_of(self.relay, origin, mailbox=False)
         except RelayError:
             return None
 
