@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 import trio
 
@@ -380,3 +381,24 @@ class TestInterrupt:
                 await stage.until(one.id, bob.agent_id, Rung.SETTLED)
             assert turns(stage, bob) == ["interrupted", "completed", "completed"]
             assert (await stage.evidence(sent.id, bob.agent_id))["in_context"]["mode"] == "interrupt"
+
+
+async def test_work_that_is_withdrawn_while_it_is_being_claimed_ends(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        carry = bob.transport.handle_async_request
+        sent: SentMessage | None = None
+
+        async def slow_claims(request: httpx2.Request) -> httpx2.Response:
+            if request.url.path.endswith("/claim") and sent is not None:
+                await trio.sleep(5)
+            return await carry(request)
+
+        bob.transport.handle_async_request = slow_claims  # type: ignore[method-assign]
+        await working(stage, bob, 3)
+        sent = await send(stage, bob, "start", claimable=True)
+        await trio.sleep(5)
+        await retract(stage, sent)
+        await stage.until(sent.id, bob.agent_id, Rung.RETRACTED)
+        after = await stage.send(bob.agent_id, "and this", reply_to=sent.id)
+        await stage.until(after.id, bob.agent_id, Rung.SETTLED)
+        assert bob.state.in_flight == []

@@ -31,6 +31,9 @@ SEEDS = sorted({*range(HOURS), *ONCE_FAILED})
 #: What must have happened in the hours together, for their silence to mean anything.
 TROUBLE = (
     "answered",
+    "by digest",
+    "by fyi",
+    "by idle",
     "by interrupt",
     "by start",
     "by steer",
