@@ -318,3 +318,58 @@ async def test_the_thread_knows_from_the_start_who_it_is(stage: Stage) -> None:
         (context,) = developer
         for words in (bob.agent_id, "Bob", "backend", "ops", "NO_REPLY"):
             assert words in context
+
+
+async def test_what_a_thread_refuses_is_not_passed_over_when_later_messages_go(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        thread = stage.fake.thread(bob.thread_id)
+        refused = 0
+
+        async def refuse_the_first(method: str, params: dict[str, Any]) -> None:
+            nonlocal refused
+            if (
+                method == "turn/start"
+                and params["clientUserMessageId"] == f"relay:{first.id}"
+                and refused < 3
+            ):
+                refused += 1
+                params["input"] = []
+
+        stage.fake.before_call = refuse_the_first
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.HANDED_OFF)
+        await trio.sleep(1)
+        second = await stage.send(bob.agent_id, "second")
+        follow_up = await stage.send(bob.agent_id, "and to the first", reply_to=first.id)
+        for sent in (second, first, follow_up):
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert (refused, thread.client_ids) == (
+            3,
+            [f"relay:{each.id}" for each in (second, first, follow_up)],
+        )
+        (receipt,) = await stage.relay.receipts(first.id)
+        assert receipt.attempts == 4
+
+
+async def test_a_steer_that_fails_is_tried_as_a_start_once_and_then_later(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 60"), Text("Done.")]
+        first = await stage.send(bob.agent_id, "first")
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        calls: list[tuple[str, float]] = []
+
+        async def refuse(method: str, params: dict[str, Any]) -> None:
+            if method in {"turn/steer", "turn/start"}:
+                calls.append((method, trio.current_time()))
+                if len(calls) <= 4:
+                    params["input"] = []
+
+        stage.fake.before_call = refuse
+        second = await stage.send(bob.agent_id, "second")
+        await stage.until(second.id, bob.agent_id, Rung.SETTLED)
+        begun = calls[0][1]
+        assert [(method, round(at - begun)) for method, at in calls] == [
+            ("turn/steer", 0), ("turn/start", 0), ("turn/steer", 2), ("turn/start", 2), ("turn/steer", 4)
+        ]  # fmt: skip
+        (receipt,) = await stage.relay.receipts(second.id)
+        assert receipt.attempts == 1  # waiting for a busy thread is no attempt
