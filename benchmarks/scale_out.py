@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -250,13 +251,13 @@ def medians(found: dict[str, dict[str, list[float]]]) -> Iterator[tuple[str, dic
         yield name, {what: round(statistics.median(values), 2) for what, values in measured.items()}
 
 
-async def main(rounds: int, load: Load) -> dict[str, object]:
+async def main(rounds: int, load: Load, *, idle: bool) -> dict[str, object]:
     found: dict[str, dict[str, list[float]]] = {}
     with private_server() as server:
         for number in range(rounds):
             for name in SETUPS:
                 print(f"round {number + 1}: {name}", file=sys.stderr)
-                await one_round(server, name, load, found, idle=number == 0)
+                await one_round(server, name, load, found, idle=idle and number == 0)
     return {
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}, trio-relay {__version__}",
         "load": f"{load.connections} connections, {load.seconds} s; polls at {load.rate} messages/s; {rounds} rounds",
@@ -269,8 +270,8 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--no-idle", action="store_true", help="leave the third measurement out")
     parser.add_argument("--rate", type=float, default=50.0)
     asked = parser.parse_args()
-    print(
-        json.dumps(trio.run(main, asked.rounds, Load(asked.connections, asked.seconds, asked.rate)), indent=2)
-    )
+    asked_load = Load(asked.connections, asked.seconds, asked.rate)
+    print(json.dumps(trio.run(partial(main, asked.rounds, asked_load, idle=not asked.no_idle)), indent=2))
