@@ -15,7 +15,6 @@ from support.real_app_server import real_app_server
 from trio_relay.cli.session_tools import begin
 from trio_relay.client import RelayClient
 from trio_relay.codex.app_server import open_app_server
-from trio_relay.codex.arguments import RelayTools
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.settings import AgentSettings
 
@@ -57,7 +56,8 @@ async def test_a_thread_and_its_sub_agent_speak_as_its_agent_and_another_thread_
     ):
         await real.kill()
         real.model.script = script
-        real.arguments = list(RelayTools(url).overrides)
+        # As docs/mcp.md has it for a plain Codex. No approval: the tools' own word that they are harmless is enough.
+        real.arguments = ["-c", f'mcp_servers.trio_relay={{url = "{url}/mcp"}}']
         await real.start()
 
         async def answered(text: str) -> ModelRequest:
