@@ -115,3 +115,10 @@ def test_a_postgres_is_not_backed_up_here(tmp_path: Path) -> None:
     refused = call("backup", str(tmp_path / "x.db"), env={"DATABASE_URL": "postgresql:///x"})
     assert refused.exit_code == 2
     assert "pg_dump" in refused.stderr
+
+
+def test_a_postgres_that_was_put_back_is_said_to_be_ready(postgres_url: str) -> None:
+    done = call("db", "restored", env={"DATABASE_URL": postgres_url})
+    assert done.stdout.splitlines()[0].endswith("is ready for its clients of before.")
+    assert call("db", "check", env={"DATABASE_URL": postgres_url}).exit_code == 0
+    assert call("db", "restored", env={"DATABASE_URL": ""}).exit_code == 2

@@ -39,6 +39,7 @@ AT_START = {
     "not_empty",
     "not_found",
     "open_bind",
+    "restored_failed",
     "store_in_use",
     "store_too_new",
     "store_too_old",

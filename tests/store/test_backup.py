@@ -382,3 +382,27 @@ async def test_a_live_sidecar_goes_on_and_says_nothing_twice(
             await stage.until(new.id, bob.agent_id, Rung.SETTLED)
             said = stage.fake.thread(bob.thread_id).client_ids
     assert said == [f"relay:{sent.id}", f"relay:{new.id}"]
+
+
+@pytest.mark.parametrize("step", ["hardlink_to", "unlink", "replace"])
+async def test_whatever_step_of_a_restore_is_the_last_there_is_a_whole_database(
+    database: Path, tmp_path: Path, step: str
+) -> None:
+    """The process ends like a killed one at its first call of `step`, with nothing done that it would do."""
+    copy = tmp_path / "copy.db"
+    back_up(database, copy, progress=ignore)
+    async with open_store(database, run_sync=inline) as store:
+        await store.write(sending("said later"))
+        for suffix in ("", "-wal"):  # a relay that was killed, too
+            shutil.copy(f"{database}{suffix}", tmp_path / f"killed.db{suffix}")
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from trio_relay.store.backup import restore\n"
+        "setattr(Path, sys.argv[3], lambda *args, **kwargs: os._exit(9))\n"
+        "restore(Path(sys.argv[1]), Path(sys.argv[2]), aside='.aside', progress=lambda done, of: None)\n"
+    )
+    killed = tmp_path / "killed.db"
+    command = [sys.executable, "-c", script, str(copy), str(killed), step]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert (await kept(killed))[-1] == "said later"

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 import trio_relay.store.postgres.copy as copying
+from support.postgres import PostgresDatabases
 from support.relay import Room, open_room
 from support.sse import follow
 from trio_relay.client import RelayClient, admin, pairs
@@ -16,9 +17,11 @@ from trio_relay.core.access import Scope
 from trio_relay.core.wire import AgentRegistration, InboxMessage, SendRequest, SessionFields
 from trio_relay.core.wire_access import TicketRequest, TokenRequest
 from trio_relay.core.wire_pairs import PairAnswer, PairInvite
-from trio_relay.errors import Conflict, Invalid, RelayError
+from trio_relay.errors import Conflict, Invalid, NotFound, RelayError
+from trio_relay.store.backup import STEP
 from trio_relay.store.migrations import all_migrations, migrate
 from trio_relay.store.postgres.copy import copy_room, tables_of
+from trio_relay.store.postgres.restored import resume_elsewhere
 from trio_relay.store.postgres.state import look
 
 #: What PostgreSQL cannot hold as it is, and what else is easily mangled on the way.
@@ -167,6 +170,43 @@ async def test_a_database_a_relay_works_with_is_refused(
         with pytest.raises(Conflict, match="stop it first") as refused:
             copy_room(tmp_path / "relay.db", postgres_url, ignore)
     assert refused.value.code == "in_use"
+
+
+async def test_a_postgres_put_back_is_made_ready_for_clients_of_before(
+    room: Room, tmp_path: Path, postgres: PostgresDatabases, postgres_url: str
+) -> None:
+    """A copy of the database made before the end plays the dump."""
+    await fill(room)
+    copy_room(tmp_path / "relay.db", postgres_url, ignore)
+    with postgres.database(template=postgres_url.rpartition("/")[2]) as dump:
+        async with open_room(tmp_path, database=postgres_url) as before:
+            lost = await send(before.relay, "lost")
+            cursor = await before.relay.cursor()
+            async with follow(before.app) as stream:
+                last = (await stream.block()).id
+        resume_elsewhere(dump)
+        assert look(dump).faults == []
+        async with open_room(tmp_path, database=dump) as again:
+            relay = again.relay
+            with pytest.raises(NotFound) as forgotten:
+                await relay.heartbeat("bob", SessionFields(instance_id="one", epoch=1))
+            assert forgotten.value.code == "unknown_agent"
+            new = await send(relay, "new")
+            assert new > STEP
+            assert new > lost
+            assert [one.id for one in await relay.inbox("bob", since_id=cursor.latest_id)] == [new]
+            assert [one.id for one in await relay.inbox("bob", after_seq=cursor.latest_seq)] == [new]
+            async with follow(again.app, last_event_id=last) as stream:
+                (_, gap, event) = await stream.block(), await stream.event(), await stream.event()
+        assert (gap.kind, gap.data["reason"], event.data["id"]) == ("gap", "trimmed", new)
+
+
+async def test_a_postgres_in_use_was_not_put_back(room: Room, postgres_url: str) -> None:
+    with (
+        psycopg.connect(postgres_url, application_name="trio-relay node-1"),
+        pytest.raises(Conflict, match="stop it first"),
+    ):
+        resume_elsewhere(postgres_url)
 
 
 class _Stopped(Exception):  # noqa: N818

@@ -99,6 +99,26 @@ def check(*, db_path: str | None, database_url: str | None, as_json: bool) -> No
 
 
 @db.command()
+@click.option("--database", "database_url", metavar="URL", help="The PostgreSQL; default: DATABASE_URL.")
+def restored(*, database_url: str | None) -> None:
+    """Say that a PostgreSQL was put back from a dump, or to a point in time, before a relay starts on it.
+
+    It does what `trio-relay restore` does for a file: every agent registers again, every event stream hears of a gap, and
+    ids go on far beyond those there, so that nothing new can be mistaken for something that was lost.
+    """
+    url = database_url or server_settings().database_url
+    if url is None:
+        raise click.UsageError("which one? --database, or DATABASE_URL in the environment")
+    with _driver():
+        from trio_relay.store.postgres import name_of  # noqa: PLC0415  # an extra
+        from trio_relay.store.postgres.restored import resume_elsewhere  # noqa: PLC0415
+    name = name_of(url)
+    resume_elsewhere(url)
+    click.echo(f"{printable(name)} is ready for its clients of before.")
+    click.echo("Tokens revoked since it was saved count again: see `trio-relay tokens list`.")
+
+
+@db.command()
 @click.argument("sqlite_file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.argument("postgres_url", required=False)
 @click.option(

@@ -26,6 +26,16 @@ Progress = Callable[[int, int], None]
 
 #: How far every kind of id goes on beyond what the copy holds: more than were ever given out after it was taken.
 STEP = 1_000_000_000
+#: What makes everybody who knew the room before look at it anew, beside ids that go on (`resume_elsewhere`).
+FORGET = (
+    "DELETE FROM events",
+    (
+        f"UPDATE agents SET instance_id = '{RESTORED}', epoch = epoch + {STEP}, identified_at = 0, "  # noqa: S608  # constants
+        f"status = '{AgentStatus.OFFLINE}', ready = 0, ready_reason = 'the relay was restored from a backup'"
+    ),
+    f"UPDATE inbox SET attempts = attempts + 1 WHERE read_at IS NULL AND state = '{Rung.QUEUED}'",  # noqa: S608  # a constant
+    "DELETE FROM tickets WHERE used_at IS NULL",
+)
 #: Pages copied at a time, 8 MiB.
 _PAGES = 2048
 _SUFFIXES = ("", "-journal", "-wal", "-shm")
@@ -154,16 +164,9 @@ def resume_elsewhere(connection: sqlite3.Connection) -> None:
         "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)",
         [(name, given.get(name, 0) + STEP) for name in counted],
     )
-    connection.execute("DELETE FROM events")
     connection.execute("UPDATE event_log SET trimmed_to = ?", (given.get("events", 0) + STEP,))
-    connection.execute(
-        "UPDATE agents SET instance_id = ?, identified_at = 0, epoch = epoch + ?, status = ?, ready = 0, ready_reason = ?",
-        (RESTORED, STEP, AgentStatus.OFFLINE, "the relay was restored from a backup"),
-    )
-    connection.execute(
-        "UPDATE inbox SET attempts = attempts + 1 WHERE read_at IS NULL AND state = ?", (Rung.QUEUED,)
-    )
-    connection.execute("DELETE FROM tickets WHERE used_at IS NULL")
+    for statement in FORGET:
+        connection.execute(statement)
     connection.execute("COMMIT")
 
 

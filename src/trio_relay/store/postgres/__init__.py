@@ -13,7 +13,15 @@ from trio_relay.store.postgres.connection import OLDEST, RelayConnection, connec
 from trio_relay.store.postgres.errors import weather, why_not_connected
 from trio_relay.store.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore", "RelayConnection", "look_at_server", "migrate", "name_of", "open_postgres", "schema_of"]
+__all__ = [
+    "PostgresStore",
+    "RelayConnection",
+    "look_at_server",
+    "migrate",
+    "name_of",
+    "open_postgres",
+    "schema_of",
+]
 
 #: Whoever migrates holds this advisory lock: several nodes start at once.
 MIGRATING = 0x5203 << 48

@@ -19,11 +19,11 @@ from psycopg import sql
 
 from trio_relay.errors import Conflict, RelayError
 from trio_relay.store.backup import Progress, check, opened
-from trio_relay.store.interface import APPLICATION
 from trio_relay.store.migrations import all_migrations
 from trio_relay.store.postgres import prepare
 from trio_relay.store.postgres.connection import RelayConnection, connect, name_of
 from trio_relay.store.postgres.errors import weather
+from trio_relay.store.postgres.state import keep_relays_out
 from trio_relay.store.words import lexemes
 
 #: Rows between two words of progress, and fetched at once.
@@ -150,16 +150,7 @@ def tables_of(source: sqlite3.Connection) -> list[Table]:
 
 def _alone_and_empty(target: RelayConnection, tables: list[Table], name: str) -> None:
     """Keep every relay out until the end, and see that there is nothing yet."""
-    target.execute("SET LOCAL statement_timeout = 0")
-    target.execute("SET LOCAL lock_timeout = 0")
-    target.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    target.execute("SELECT begin_change(true)")
-    present = target.execute(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND starts_with(application_name, %s)",
-        (APPLICATION,),
-    ).fetchone()
-    if present is not None:
-        raise Conflict(f"a relay works with {name}: stop it first", code="in_use")
+    keep_relays_out(target, name)
     for each in tables:
         query = sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(each.name))
         if each.name != "event_log" and target.execute(query).fetchone() is not None:

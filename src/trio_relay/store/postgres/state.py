@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import sql
 
-from trio_relay.errors import RelayError
+from trio_relay.errors import Conflict, RelayError
 from trio_relay.store.interface import APPLICATION
 from trio_relay.store.migrations import all_migrations, missing_from
 from trio_relay.store.postgres import look_at_server
@@ -11,7 +11,8 @@ from trio_relay.store.postgres.connection import RelayConnection, connect, name_
 from trio_relay.store.postgres.errors import weather, why_not_connected
 from trio_relay.store.state import State
 
-_NUMBERED = """
+#: The columns whose numbers PostgreSQL gives out, and the sequence of each.
+NUMBERED = """
 SELECT table_name AS of, column_name AS number, pg_get_serial_sequence(table_name, column_name) AS sequence
 FROM information_schema.columns WHERE table_schema = 'public' AND is_identity = 'YES' ORDER BY table_name
 """
@@ -40,6 +41,30 @@ def look(url: str) -> State:
             raise RelayError(f"{name} cannot be read: {reason}", code="bad_store") from error
 
 
+def keep_relays_out(connection: RelayConnection, name: str) -> None:
+    """From here to the end of the transaction no relay changes the room, and none may be there already.
+
+    Raises:
+        Conflict: one is (code ``in_use``).
+
+    """
+    connection.execute("SET LOCAL statement_timeout = 0")
+    connection.execute("SET LOCAL lock_timeout = 0")
+    connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    connection.execute("SELECT begin_change(true)")
+    if _nodes(connection):
+        raise Conflict(f"a relay works with {name}: stop it first", code="in_use")
+
+
+def _nodes(connection: RelayConnection) -> list[str]:
+    found = connection.execute(
+        "SELECT DISTINCT application_name FROM pg_stat_activity "
+        "WHERE datname = current_database() AND starts_with(application_name, %s)",
+        (APPLICATION,),
+    )
+    return sorted(row[0].removeprefix(APPLICATION) for row in found)
+
+
 def _look(connection: RelayConnection, name: str) -> State:
     migrations = all_migrations("postgres")
     newest = max(migration.number for migration in migrations)
@@ -52,19 +77,13 @@ def _look(connection: RelayConnection, name: str) -> State:
     if rows.get("event_log", 1) != 1:
         faults.append(f"event_log has {rows['event_log']} rows, not one")
     faults += _numbers_behind(connection) if schema else []
-    nodes = connection.execute(
-        "SELECT DISTINCT application_name FROM pg_stat_activity "
-        "WHERE datname = current_database() AND starts_with(application_name, %s)",
-        (APPLICATION,),
-    )
-    names = sorted(row[0].removeprefix(APPLICATION) for row in nodes)
-    return State(name, "PostgreSQL", schema, newest, rows, names, faults)
+    return State(name, "PostgreSQL", schema, newest, rows, _nodes(connection), faults)
 
 
 def _numbers_behind(connection: RelayConnection) -> list[str]:
     """Tables that would give out a number a second time: after rows were put in by hand."""
     found = []
-    for row in connection.execute(_NUMBERED).fetchall():
+    for row in connection.execute(NUMBERED).fetchall():
         table, column = sql.Identifier(row["of"]), sql.Identifier(row["number"])
         highest = sql.SQL("SELECT coalesce(max({}), 0) FROM {}").format(column, table)
         given = sql.SQL("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {}").format(
