@@ -1,4 +1,4 @@
-"""Three relay processes on one PostgreSQL, killed and started again at random, under load.
+"""Three relay processes on one PostgreSQL, killed and started again, or frozen for a while, at random, under load.
 
 Ten scripts send, ten agents read, ten race for work, all spread over the nodes; who holds work sometimes drops it. In
 the end everything accepted has arrived once and in order, no two leases on one thing were ever valid at once, and no
@@ -25,6 +25,8 @@ SECONDS = float(os.environ.get("NODES_SECONDS", "8"))
 STRICT = "NODES_SECONDS" in os.environ
 SENDERS, READERS, WORKERS = 10, 10, 10
 LEASE_MS = 2000
+#: Seconds a node hangs, at most; in the long form longer than the database bears with it.
+HANGS = 12.0 if STRICT else 3.0
 #: Work that may be open at once: the end is about what is stuck, not about what is waiting in a queue.
 OPEN_WORK = 20
 
@@ -42,6 +44,7 @@ class Record:
     completed: dict[int, int] = field(default_factory=dict)
     stopping: trio.Event = field(default_factory=trio.Event)
     kills: int = 0
+    hangs: int = 0
 
     def settled(self) -> bool:
         """Whether all work is done and everything sent has arrived."""
@@ -100,14 +103,26 @@ async def labour(client: Roaming, record: Record, name: str, rng: random.Random)
 
 
 async def torment(nodes: list[NodeProcess], record: Record, rng: random.Random) -> None:
-    """Kill one after another, sometimes the next before the last is back, never all."""
+    """Kill one after another, sometimes the next before the last is back, never all; let one hang now and then."""
+    hanging: set[NodeProcess] = set()
+
+    async def hang(node: NodeProcess) -> None:
+        await node.hang(rng.uniform(1, HANGS))
+        hanging.discard(node)
+
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(SECONDS):
             while True:
                 await trio.sleep(rng.uniform(0.3, 1.5))
-                up = [node for node in nodes if node.running]
-                if len(up) > 1:
-                    victim = rng.choice(up)
+                up = [node for node in nodes if node.running and node not in hanging]
+                if len(up) < 2:
+                    continue
+                victim = rng.choice(up)
+                if rng.random() < 0.15:
+                    hanging.add(victim)
+                    record.hangs += 1
+                    nursery.start_soon(hang, victim)
+                else:
                     await victim.kill()
                     record.kills += 1
                     nursery.start_soon(victim.start)
@@ -163,12 +178,12 @@ async def test_nodes_that_are_killed_lose_nothing_and_lease_nothing_twice(tmp_pa
     trouble = sum((client.trouble for client in clients), Counter[str]())
     retaken = sum(len(claims) > 1 for claims in record.claims.values())
     print(
-        f"{record.kills} kills, {len(record.sent)} sent, {len(record.work)} pieces of work, {retaken} taken over from "
+        f"{record.kills} kills, {record.hangs} hung, {len(record.sent)} sent, {len(record.work)} pieces of work, {retaken} taken over from "
         f"somebody who dropped it, the last of it done {took:.1f} s after the end; {dict(trouble)}"
     )
     assert "Traceback" not in logs
     assert "unhandled" not in logs
-    assert record.kills >= SECONDS / 3
+    assert record.kills >= SECONDS / 5
     assert trouble["connection_lost"], "no kill hit a request"
     check_arrivals(record)
     check_leases(record)

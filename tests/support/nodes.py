@@ -1,7 +1,9 @@
 """Several relay processes on one PostgreSQL, and clients that go to another one when theirs does not answer."""
 
+import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +27,7 @@ from trio_relay.settings import ServerSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_PAUSE = 0.02
+_PAUSE = 0.05
 #: Seconds a poll waits.
 LONGEST = 60.0
 #: Seconds a client insists: more than any test has its nodes or its database down.
@@ -75,6 +77,15 @@ class NodeProcess:
                 return
             assert piece, f"the node ended: {self.log()}"
             said += piece
+
+    async def hang(self, seconds: float) -> None:
+        """Freeze it for a while; its connections stay open, and it goes on in the middle of whatever it did."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await trio.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     async def kill(self) -> None:
         """SIGKILL."""
@@ -156,9 +167,9 @@ class Roaming:
 
 @asynccontextmanager
 async def roaming(nodes: Sequence[NodeProcess], rng: random.Random) -> AsyncIterator[Callable[[], Roaming]]:
-    """Connections to all nodes, for as many clients as one likes."""
+    """Connections to all nodes, for as many clients as one likes. Who does not answer for 5 s is left."""
     async with AsyncExitStack() as stack:
-        relays = [await stack.enter_async_context(RelayClient.open(node.url, timeout=15)) for node in nodes]
+        relays = [await stack.enter_async_context(RelayClient.open(node.url, timeout=5)) for node in nodes]
         yield lambda: Roaming(relays, rng)
 
 
