@@ -90,3 +90,25 @@ async def test_what_an_interrupt_has_lost_is_said_again(stage: Stage) -> None:
         assert delivered(stage, bob)[-1] == f"[relay:{sent.id}]"
         (receipt,) = await stage.relay.receipts(sent.id)
         assert receipt.attempts == 2
+
+
+async def test_what_wakes_nobody_is_proven_by_the_id_in_its_text_too(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        sent = await stage.send(bob.agent_id, meta={"delivery": "fyi"})
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert "in_context" in await stage.ladder(sent.id, bob.agent_id)
+        assert stage.fake.disk[bob.thread_id].turns == []
+
+
+async def test_without_a_queue_idle_waits_for_the_end_of_the_turn_and_starts(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        stage.fake.model.script = [shell("sleep 60"), Text("First."), Text("Second.")]
+        first = await stage.send(bob.agent_id)
+        await stage.until(first.id, bob.agent_id, Rung.IN_CONTEXT)
+        sent = await stage.send(bob.agent_id, meta={"delivery": "idle"})
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert len(stage.fake.disk[bob.thread_id].turns) == 2
+        evidence = await stage.evidence(sent.id, bob.agent_id)
+        assert (evidence["in_context"]["mode"], evidence["settled"]["turn"]) == ("start", "completed")
+        (receipt,) = await stage.relay.receipts(sent.id)
+        assert receipt.attempts == 1

@@ -34,6 +34,7 @@ from support.fake_codex_memory import Client, Memory
 from support.fake_codex_thread import FakeThread, Rollout
 from support.mock_model import MockModel, Text
 from trio_relay.codex.connection import MAX_FRAME
+from trio_relay.codex.protocol import signature
 
 Hook = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -63,7 +64,8 @@ class FakeAppServer:
         rollout = self.disk.get(Path(path).stem)
         if rollout is None or not rollout.on_disk:
             return None
-        return {item["id"] for item in rollout.history if item.get("id") in wanted}
+        ids: set[str] = {item.get("id") or signature(_last_text(item)) or "" for item in rollout.history}
+        return ids & set(wanted)
 
     async def find_items_later(self, path: str, wanted: Collection[str]) -> set[str] | None:
         """As from a thread: what is found may be old when it is answered."""
@@ -200,6 +202,11 @@ class FakeAppServer:
         if self.before_answer is not None:
             await self.before_answer(frame["method"], frame["params"])
         client.send(answer)
+
+
+def _last_text(item: dict[str, Any]) -> str:
+    content = item.get("content") or [{}]
+    return str(content[-1].get("text", ""))
 
 
 _WAIT_FOR_FILE = re.compile(r"touch (\S+); until \[ -e (\S+) \]; do sleep ([0-9.]+); done")

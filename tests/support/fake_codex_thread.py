@@ -175,6 +175,8 @@ class FakeThread:
         else:
             self.turn.injected.extend(items)
         self.rollout.on_disk = True
+        if self.before_0150:
+            items = [{name: value for name, value in item.items() if name != "id"} for item in items]
 
     def steer(self, expected: str, said: Said) -> str:
         """turn/steer: into the running turn if it is the expected one."""

@@ -252,8 +252,10 @@ class AppServer:
         While no turn runs it stands in the rollout file when this returns. During a turn it waits in memory for the
         turn's next model request, and an interrupt or a kill loses it. No listing shows it: only the rollout does,
         under its `item_id`, which the model's provider sees only if it begins with ``msg_``. The same `item_id` twice
-        is two items.
+        is two items. Codex 0.130 keeps no id: there it stands in the text, as that of a user message does.
         """
+        if item_id is not None and not self.can.echoes_client_ids:
+            text = signed(text, item_id)
         item = {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}
         if item_id is not None:
             item["id"] = item_id

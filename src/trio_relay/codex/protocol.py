@@ -250,8 +250,8 @@ def user_message(item: dict[str, Any], turn_id: str, *, echoes: bool = True) -> 
         return None
     if isinstance(item.get("clientId"), str):
         return UserMessageSeen(item["clientId"], turn_id, text_at(item, "id"))
-    found = None if echoes else _SIGNATURE.search(_text_of(item))
-    return None if found is None else UserMessageSeen(found[1], turn_id, text_at(item, "id"), "text")
+    found = None if echoes else signature(_text_of(item))
+    return None if found is None else UserMessageSeen(found, turn_id, text_at(item, "id"), "text")
 
 
 _SIGNATURE = re.compile(r"\n\[([^\[\]\s]+)\]\s*\Z")
@@ -267,6 +267,12 @@ def _text_of(item: dict[str, Any]) -> str:
     last = content[-1] if isinstance(content, list) and content else None
     text = last.get("text") if isinstance(last, dict) else None
     return text if isinstance(text, str) else ""
+
+def signature(text: str) -> str | None:
+    """Read what `signed` has written."""
+    found = _SIGNATURE.search(text)
+    return None if found is None else found[1]
+
 
 
 def agent_message(item: Any) -> str | None:
