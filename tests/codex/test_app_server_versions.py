@@ -32,6 +32,7 @@ _SINCE_0_169 = {
 }
 _SINCE_0_150 = {
     "a_turn_is_told_in_order_and_idle_comes_before_its_end": _NO_ID,
+    "a_review_takes_no_text": "a start during a review is accepted, and seen when the review is over",
     "two_starts_at_once_are_one_turn": "the second start is answered with a turn that never runs",
     "a_failed_turn_leaves_a_thread_that_takes_the_next": "asked later, it calls a failed turn completed",
     "a_question_reaches_every_subscriber_and_the_first_answer_wins": _STEERS_WAIT,

@@ -25,6 +25,7 @@ from trio_relay.codex.protocol import (
     TurnStarted,
     UserMessageSeen,
     signed,
+    turn_ended,
     user_message,
 )
 from trio_relay.errors import ConnectionLost
@@ -249,6 +250,7 @@ def test_one_turns_words_are_never_anothers() -> None:
 
 def test_the_end_of_another_turn_leaves_the_running_one() -> None:
     view = ThreadView(THREAD)
+    view.apply(status("active"))
     view.apply(started())
     assert view.apply(completed("phantom")) == [TurnEnded("phantom", "completed", None, None)]
     assert view.turn_id == TURN
@@ -260,9 +262,56 @@ def test_a_failed_turn_says_why_and_its_thread_takes_the_next() -> None:
     view.apply(status("systemError"))
     error = {"message": "high demand", "codexErrorInfo": "internalServerError"}
     assert view.apply(completed(how="failed", error=error)) == [
-        TurnEnded(TURN, "failed", "high demand", None)
+        TurnEnded(TURN, "failed", "high demand", None, "internalServerError")
     ]
     assert not view.active
+
+
+def test_a_review_ends_under_another_id_than_it_began_with() -> None:
+    """Codex 0.130 to 0.169: ``turn/started`` names a turn that nothing else names."""
+    view = ThreadView(THREAD)
+    for notification in (status("active"), started("another"), status("idle")):
+        view.apply(notification)
+    assert view.active
+    view.apply(completed())
+    assert not view.active
+    for notification in (status("active"), started("the next"), completed("long over")):
+        view.apply(notification)
+    assert view.turn_id == "the next"
+
+
+@pytest.mark.parametrize(
+    ("info", "failure"),
+    [
+        ("usageLimitExceeded", "usageLimitExceeded"),
+        ({"httpConnectionFailed": {"httpStatusCode": 401}}, "httpConnectionFailed 401"),
+        ({"responseStreamDisconnected": {"httpStatusCode": None}}, "responseStreamDisconnected"),
+        ({"new": "kind"}, "new"),
+        ({}, None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_what_codex_calls_a_failure_is_read(info: Any, failure: str | None) -> None:
+    ended = turn_ended({"id": "t", "status": "failed", "error": {"message": "no", "codexErrorInfo": info}})
+    assert ended.failure == failure
+
+
+@pytest.mark.parametrize(
+    ("message", "data", "kind"),
+    [
+        (
+            "cannot steer a review turn",
+            {"codexErrorInfo": {"activeTurnNotSteerable": {"turnKind": "review"}}},
+            "review",
+        ),
+        ("failed to submit turn input: ActiveTurnNotSteerable { turn_kind: Compact }", None, "compact"),
+        ("no", {"codexErrorInfo": "other"}, None),
+        ("no", None, None),
+    ],
+)
+def test_a_turn_that_takes_no_text_is_recognised(message: str, data: Any, kind: str | None) -> None:
+    assert CallFailed(-32600, message, data).closed_turn == kind
 
 
 def test_flags_say_what_a_turn_waits_for() -> None:
@@ -376,7 +425,7 @@ def test_unknown_notifications_change_nothing(name: str, params: dict[str, Any])
 def test_the_view_holds_the_turn_that_was_started_last_and_has_not_ended(
     story: list[tuple[str, int]],
 ) -> None:
-    view, running = ThreadView(THREAD), None
+    view, running, is_active = ThreadView(THREAD), None, False
     for act, number in story:
         turn_id = f"turn-{number}"
         if act == "start":
@@ -386,11 +435,12 @@ def test_the_view_holds_the_turn_that_was_started_last_and_has_not_ended(
             [ended] = view.apply(completed(turn_id))
             assert isinstance(ended, TurnEnded)
             assert ended.turn_id == turn_id
-            running = None if running == turn_id else running
+            running = None if running == turn_id or not is_active else running
         elif act == "say":
             view.apply(agent("words"))
         else:
             view.apply(status(act))
+            is_active = act == "active"
         assert view.turn_id == running
 
 

@@ -37,7 +37,14 @@ async def test_a_message_reaches_an_idle_thread_and_the_answer_comes_back(stage:
             "clientId": f"relay:{sent.id}",
             "mode": "start",
         }
-        assert evidence["in_context"].keys() == {"threadId", "turnId", "itemId", "clientId", "mode"}
+        assert evidence["in_context"].keys() == {
+            "threadId",
+            "turnId",
+            "itemId",
+            "clientId",
+            "proof",
+            "mode",
+        }
         assert evidence["in_context"]["turnId"] == turn
         assert evidence["answered"] == {"replyId": reply.id}
         assert evidence["settled"] == {"turn": "completed", "turnId": turn}

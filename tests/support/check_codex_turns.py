@@ -5,7 +5,7 @@ import trio
 
 from support.app_server_rig import OTHER_TURN, Check, Rig, held, person, tool_then
 from support.mock_model import Failure, Text, shell
-from trio_relay.codex.app_server import Attached
+from trio_relay.codex.app_server import AppServer, Attached
 from trio_relay.codex.protocol import (
     CallFailed,
     NoActiveTurn,
@@ -230,6 +230,46 @@ async def a_failed_turn_leaves_a_thread_that_takes_the_next(rig: Rig) -> None:
         assert (await watch.ended(turn_id)).final_text == "well again"
 
 
+async def what_a_turn_failed_of_is_told(rig: Rig) -> None:
+    async with rig.thread() as (server, thread_id, watch):
+        for failure, told in (
+            (Failure(429, "no more", kind="usage_limit_reached"), "usageLimitExceeded"),
+            (Failure(429), "responseTooManyFailedAttempts 429"),
+            (Failure(401), "httpConnectionFailed 401"),
+        ):
+            rig.model.script = failure
+            ended = await watch.ended(await server.turn_start(thread_id, "work", "relay:1"))
+            assert (ended.status, ended.failure) == ("failed", told)
+
+
+async def a_review_takes_no_text(rig: Rig) -> None:
+    async with rig.thread() as (server, thread_id, watch):
+        await watch.ended(await _quick(rig, server, thread_id))
+        rig.model.script, hold = held()
+        target = {"type": "custom", "instructions": "look at it"}
+        await server.call("review/start", {"threadId": thread_id, "target": target})
+        await watch.until(lambda: watch.view.turn_id is not None)
+        turn_id = watch.view.turn_id
+        assert turn_id is not None
+        with pytest.raises(TurnMismatch) as other:  # it is told under one id, and is another
+            await server.turn_steer(thread_id, turn_id, "by the way", "relay:2")
+        for attempt in (
+            server.turn_steer(thread_id, other.value.actual, "by the way", "relay:2"),
+            server.turn_start(thread_id, "by the way", "relay:3"),
+        ):
+            with pytest.raises(CallFailed) as refused:
+                await attempt
+            assert refused.value.closed_turn == "review"
+        hold.set()
+        await watch.until(lambda: not watch.view.active)
+        assert "relay:2" not in watch.client_ids
+
+
+async def _quick(rig: Rig, server: AppServer, thread_id: str) -> str:
+    rig.model.script = Text("ready")
+    return await server.turn_start(thread_id, "hello", "relay:1")
+
+
 async def a_question_reaches_every_subscriber_and_the_first_answer_wins(rig: Rig) -> None:
     call = shell("true", sandbox_permissions="require_escalated", justification="please")
     rig.model.script = tool_then(call, Text("done"))
@@ -296,6 +336,8 @@ TURN_CHECKS: list[Check] = [
     a_second_client_hears_all_from_its_resume_on,
     an_unsubscribed_client_hears_only_the_status,
     a_failed_turn_leaves_a_thread_that_takes_the_next,
+    what_a_turn_failed_of_is_told,
+    a_review_takes_no_text,
     a_question_reaches_every_subscriber_and_the_first_answer_wins,
     an_error_answer_rejects_a_question,
     too_long_a_text_is_refused,

@@ -236,6 +236,8 @@ class Memory:
         thread = self.threads.get(thread_id)
         loaded = thread is not None
         if thread is None:
+            if rollout.written_elsewhere:
+                raise Refusal(f"thread {thread_id} already has an active writer")
             for turn in rollout.turns:
                 if turn["status"] == "inProgress":  # the process that ran it died
                     turn["status"] = "interrupted"
@@ -318,6 +320,11 @@ class Memory:
         thread, said = self._loaded(params), said_in(params)
         return {"turn": thread.accept(self.process, said)}
 
+    def _review_start(self, client: Client, params: Params) -> dict[str, Any]:
+        thread = self._loaded(params)
+        turn = thread.review(self.process, params["target"]["instructions"])
+        return {"turn": turn, "reviewThreadId": thread.id}
+
     def _turn_steer(self, client: Client, params: Params) -> dict[str, Any]:
         thread, said = self._loaded(params), said_in(params)
         return {"turnId": thread.steer(params["expectedTurnId"], said)}
@@ -377,6 +384,7 @@ _CALLS: dict[str, Callable[[Memory, Client, Params], dict[str, Any]]] = {
     "thread/items/list": Memory._items_list,
     "thread/turns/list": Memory._turns_list,
     "turn/start": Memory._turn_start,
+    "review/start": Memory._review_start,
     "turn/steer": Memory._turn_steer,
     "turn/interrupt": Memory._turn_interrupt,
     "server/diagnostics": Memory._diagnostics,

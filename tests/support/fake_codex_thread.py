@@ -40,6 +40,7 @@ class Rollout:
     ephemeral: bool = False
     forked_from: str | None = None
     updated_at: int = 0  # the last turn's end, seconds of the test's clock
+    written_elsewhere: bool = False  # another app-server has it in memory
     legacy: bool = False  # the older kind of history: no thread/items/list
     queue: list[dict[str, Any]] = field(default_factory=list)  # entries of thread/queue/list
     paused: bool = False  # the queue stands still: since an interrupt, until a turn completes
@@ -61,6 +62,7 @@ class Turn:
     record: dict[str, Any]
     pending: list[Said]
     injected: list[dict[str, Any]] = field(default_factory=list)  # in memory until the next model request
+    started_as: str | None = None  # of a review: what only turn/started calls it
     begun: bool = False  # told; until then a steer finds it and an interrupt does not
     entering: dict[str, Any] | None = (
         None  # a user message told at item/started, and not yet at item/completed
@@ -132,6 +134,9 @@ class FakeThread:
     def accept(self, nursery: trio.Nursery, said: Said) -> dict[str, Any]:
         """turn/start: a new turn, or into the running one. Answers the turn as the real server names it."""
         if self.turn is not None:
+            if self.turn.started_as is not None:
+                wrong = "failed to submit turn input: ActiveTurnNotSteerable { turn_kind: Review }"
+                raise Refusal(wrong, -32603)
             self._add(said)
             answer = {**self.turn.record, "items": []}
             return {**answer, "id": next(self.ids)} if self.before_0150 else answer  # 0.130: a phantom
@@ -191,6 +196,10 @@ class FakeThread:
         """turn/interrupt: the turn ends where it is, and what it has not consumed is lost."""
         if self.turn is None or not self.turn.begun:
             raise Refusal("no active turn to interrupt")
+        if self.turn.started_as is not None:
+            message = "cannot steer a review turn"
+            info = {"activeTurnNotSteerable": {"turnKind": "review"}}
+            raise Refusal(message, data={"message": message, "codexErrorInfo": info})
         if self.turn.id != expected:
             raise Refusal(f"expected active turn id {expected} but found {self.turn.id}")
         turn, self.turn = self.turn, None
@@ -216,7 +225,8 @@ class FakeThread:
             await trio.sleep(self.lag)
             turn.begun = True
             self._say_status("active")
-            started = {**turn.record, "items": [], "itemsView": "notLoaded"}
+            begun = {**turn.record, "id": turn.started_as or turn.id}
+            started = {**begun, "items": [], "itemsView": "notLoaded"}
             self.tell("turn/started", {"threadId": self.id, "turn": started})
             failure = await self._converse(turn)
             self.turn = None
@@ -224,7 +234,7 @@ class FakeThread:
             if failure is None:
                 self._end(turn, "idle", "completed", None)
             else:
-                error = {"message": failure.message, "codexErrorInfo": "other"}
+                error = {"message": failure.message, "codexErrorInfo": _error_info(failure)}
                 told = {"error": error, "willRetry": False, "threadId": self.id, "turnId": turn.id}
                 self._end(turn, "systemError", "failed", error, lambda: self.tell("error", told))
         self.take_next()
@@ -356,3 +366,13 @@ class FakeThread:
 def _message(role: str, text: str) -> dict[str, Any]:
     kind = "output_text" if role == "assistant" else "input_text"
     return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+def _error_info(failure: Failure) -> Any:
+    if failure.kind in {"usage_limit_reached", "insufficient_quota"}:
+        return "usageLimitExceeded"
+    if failure.status == 429:
+        return {"responseTooManyFailedAttempts": {"httpStatusCode": 429}}
+    if failure.status in {401, 403}:
+        return {"httpConnectionFailed": {"httpStatusCode": failure.status}}
+    return "other"
+
+

@@ -57,6 +57,7 @@ class Failure:
 
     status: int = 500
     message: str = "the mock model was told to fail"
+    kind: str = "mock"  # the error's type, e.g. "usage_limit_reached"
 
 
 Reply = Text | ToolCall | Failure
@@ -273,7 +274,7 @@ async def _respond(model: MockModel, request: h11.Request, body: bytes, send: _S
 
 
 async def _send_error(send: _Send, failure: Failure) -> None:
-    raw = json.dumps({"error": {"message": failure.message, "type": "mock"}}).encode()
+    raw = json.dumps({"error": {"message": failure.message, "type": failure.kind}}).encode()
     head = [("content-type", "application/json"), ("content-length", str(len(raw)))]
     await send(h11.Response(status_code=failure.status, headers=head))
     await send(h11.Data(data=raw))

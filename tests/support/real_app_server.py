@@ -26,6 +26,7 @@ class RealAppServer:
     ) -> None:
         self.program = codex_program(version)
         self.model = model
+        self.home = home
         self.cwd = cwd
         self.url = url
         self.arguments: list[str] = []
@@ -114,4 +115,18 @@ async def real_app_server(
         finally:
             with trio.CancelScope(shield=True):
                 await real.kill()
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def second_server(one: RealAppServer) -> AsyncGenerator[RealAppServer]:
+    """Run another app-server on the same home: what a second `codex` of the same person is."""
+    async with trio.open_nursery() as nursery:
+        two = RealAppServer(nursery, one.model, one.home, one.cwd, "ws://127.0.0.1:0", None)
+        await two.start()
+        try:
+            yield two
+        finally:
+            with trio.CancelScope(shield=True):
+                await two.kill()
             nursery.cancel_scope.cancel()

@@ -1,5 +1,6 @@
 """The frames of the app-server connection and the errors its calls answer with. Pure; the theory is in `protocol`."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,35 @@ class CallFailed(RelayError):  # noqa: N818  # an answer, not a failure
         return isinstance(self.data, dict) and self.data.get("input_error_code") == "input_too_large"
 
     @property
+    def closed_turn(self) -> str | None:
+        """The kind of the running turn, if it is one that takes no text: ``review``, ``compact``.
+
+        Codex 0.169 says it of a steer in the error's data, and of a start only in its text.
+        """
+        found = _CLOSED_TURN.search(self.message)
+        if found is not None:
+            return found[1].lower()
+        told = _at(self.data, "codexErrorInfo", "activeTurnNotSteerable", "turnKind")
+        return told if isinstance(told, str) else None
+
+    @property
+    def has_another_writer(self) -> bool:
+        """Whether the thread is in the memory of another app-server, which alone may write to it (0.150 and newer)."""
+        return self.message.endswith("already has an active writer")
+
+    @property
     def unsupported(self) -> bool:
         """Whether the server does not offer this call: for this thread (an older kind of history), or at all."""
         return "is not supported yet" in self.message or "unknown variant" in self.message
+
+
+_CLOSED_TURN = re.compile(r"ActiveTurnNotSteerable \{ turn_kind: (\w+)")
+
+
+def _at(content: Any, *path: str) -> Any:
+    for name in path:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
 
 
 class NoActiveTurn(CallFailed):

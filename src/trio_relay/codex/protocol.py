@@ -30,12 +30,13 @@ A thread, as one subscriber sees it
     turn/started               that turn                               TurnStarted
     item/completed userMessage kept                                    UserMessageSeen
     item/completed agentMessage kept; its text is the turn's last word  -
-    turn/completed             None, if it was that turn               TurnEnded
+    turn/completed             None, if it was that turn, or none runs TurnEnded
     thread/queue/changed       kept                                    QueueChanged
     thread/closed              None                                    ThreadClosed
     ========================= ======================================= ==========================
 
-    ``idle`` is announced *before* ``turn/completed``, so a status never ends a turn. A failed turn leaves the status
+    ``idle`` is announced *before* ``turn/completed``, so a status never ends a turn. A review is started under one id
+    and completed under another (0.130 to 0.169), so the end of a turn while the thread is idle ends any. A failed turn leaves the status
     ``systemError``, which accepts the next turn like ``idle``. A streamed agent message that was cut off by a steer is
     started and never completed, so only completed ones count.
 
@@ -56,7 +57,7 @@ Faults
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trio_relay.codex.frames import (
@@ -123,12 +124,17 @@ class UserMessageSeen:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """A turn is over. `status`: completed, failed or interrupted. `final_text`: its last completed agent message."""
+    """A turn is over. `status`: completed, failed or interrupted. `final_text`: its last completed agent message.
+
+    `failure`: what Codex calls the error (``usageLimitExceeded``), with the HTTP status if it tells one
+    (``httpConnectionFailed 401``).
+    """
 
     turn_id: str
     status: str
     error: str | None
     final_text: str | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +213,9 @@ class ThreadView:
     def _turn_completed(self, params: dict[str, Any]) -> list[Event]:
         ended = turn_ended(params.get("turn"))
         words = ended.final_text or self._last_words.get(ended.turn_id)
-        if ended.turn_id == self.turn_id:
+        if ended.turn_id == self.turn_id or self.status != "active":
             self._forget_turn()
-        return [TurnEnded(ended.turn_id, ended.status, ended.error, words)]
+        return [replace(ended, final_text=words)]
 
     def _queue_changed(self, params: dict[str, Any]) -> list[Event]:  # noqa: ARG002  # one signature for the table
         return [QueueChanged()]
@@ -262,17 +268,17 @@ def signed(text: str, client_id: str) -> str:
     return f"{text}\n[{client_id}]"
 
 
-def _text_of(item: dict[str, Any]) -> str:
-    content = item.get("content")
-    last = content[-1] if isinstance(content, list) and content else None
-    text = last.get("text") if isinstance(last, dict) else None
-    return text if isinstance(text, str) else ""
-
 def signature(text: str) -> str | None:
     """Read what `signed` has written."""
     found = _SIGNATURE.search(text)
     return None if found is None else found[1]
 
+
+def _text_of(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    last = content[-1] if isinstance(content, list) and content else None
+    text = last.get("text") if isinstance(last, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 def agent_message(item: Any) -> str | None:
@@ -294,4 +300,14 @@ def turn_ended(turn: Any) -> TurnEnded:
         text_at(turn, "status"),
         text_at(error, "message") if error is not None else None,
         spoken[-1] if spoken else None,
+        _failure(error.get("codexErrorInfo")) if isinstance(error, dict) else None,
     )
+
+
+def _failure(info: Any) -> str | None:
+    """Read ``codexErrorInfo``: a word, or an object of one word and what is known of it."""
+    if isinstance(info, dict) and len(info) == 1:
+        ((word, details),) = info.items()
+        status = details.get("httpStatusCode") if isinstance(details, dict) else None
+        return f"{word} {status}" if isinstance(status, int) else str(word)
+    return info if isinstance(info, str) else None

@@ -29,6 +29,7 @@ from trio_relay.sidecar.permissions import SessionPermissions
 from trio_relay.sidecar.state_file import StateFile
 from trio_relay.sidecar.status import Situation
 from trio_relay.sidecar.threads import Threads
+from trio_relay.sidecar.trouble import Trouble
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ async def attach(server: AppServer, wishes: Wishes, book: StateFile) -> Attached
             try:
                 return await _resume(server, wishes.thread_id, wishes, book)
             except CallFailed as error:
-                if wishes.must_be_that or error.draining:
+                if wishes.must_be_that or error.draining or error.has_another_writer:
                     raise
                 log.warning("thread is gone, starting another", thread=wishes.thread_id, reason=error.message)
         thread_id = await server.thread_start(
@@ -137,6 +138,7 @@ async def listen(
     ledger: Ledger,
     situation: Situation,
     *,
+    trouble: Trouble,
     permissions: SessionPermissions,
     follower: Follower | None,
 ) -> Move:
@@ -149,6 +151,7 @@ async def listen(
                 case UserMessageSeen(client_id, turn_id, item_id, proof):
                     ledger.saw(client_id, turn_id, item_id, view.thread_id, proof)
                 case TurnEnded():
+                    trouble.turn_ended(event, trio.current_time())
                     ledger.ended(event)
                 case QueueChanged():
                     threads.queue_changed = True

@@ -28,6 +28,7 @@ from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.queue import QueueWatch
 from trio_relay.sidecar.session import Session
 from trio_relay.sidecar.threads import Threads
+from trio_relay.sidecar.trouble import Trouble
 
 log = structlog.get_logger(__name__)
 
@@ -59,11 +60,15 @@ async def drain(deliver: "Deliverer") -> None:
         await threads.let_go(ledger.threads_in_hand)
         now = trio.current_time()
         audit_at = ledger.audit(now, active=threads.active)
-        handoff, wake_at = ledger.next(
-            now, active=view.active, window=deliver.manner.window, has_queue=threads.has_queue
+        held_until = deliver.trouble.holds(now, active=view.active)
+        handoff, wake_at = (
+            ledger.next(now, active=view.active, window=deliver.manner.window, has_queue=threads.has_queue)
+            if held_until <= now
+            else (None, held_until)
         )
         if handoff is not None:
             await deliver(handoff)
+            deliver.trouble.handed_off(trio.current_time())
         elif audit_at > now:
             with trio.move_on_at(min(wake_at, audit_at, queues_at)):
                 await ledger.bell.wait()
@@ -79,6 +84,7 @@ class Deliverer:
     threads: Threads
     ledger: Ledger
     claims: Claims
+    trouble: Trouble
     manner: Manner
     now: Callable[[], float] = trio.current_time
 
@@ -216,7 +222,9 @@ class Deliverer:
         elif handoff.mode is Delivery.STEER and turn_id is not None:
             try:
                 return await self._steer(turn_id, text, handoff.client_id)
-            except CallFailed as error:  # the turn has ended, or is of a kind that takes no text
+            except CallFailed as error:  # the turn has ended
+                if error.closed_turn is not None:
+                    raise
                 log.info("steer refused, starting", turn=turn_id, reason=error.message)
                 handoff.mode = Delivery.START
         started = await self.server.turn_start(thread_id, text, handoff.client_id)
@@ -244,7 +252,9 @@ class Deliverer:
             self.ledger.finish(handoff, Rung.DEAD, {"reason": reason})
             return
         unusable = error.draining or error.message.startswith(("thread not found", "thread not loaded"))
-        if unusable or self.view.active:
+        if self.trouble.refused(error):
+            self.ledger.postpone(handoff, now)
+        elif unusable or self.view.active:
             self.ledger.postpone(handoff, now if unusable else now + _LATER)
         else:
             self.ledger.refused(handoff, reason, now)

@@ -43,6 +43,7 @@ from trio_relay.sidecar.session import Session, Unregistered
 from trio_relay.sidecar.state_file import InFlight, State, StateFile
 from trio_relay.sidecar.status import Situation
 from trio_relay.sidecar.threads import Threads
+from trio_relay.sidecar.trouble import Trouble
 from trio_relay.sidecar.whoami import Identity, identify, session_of, wanted_thread
 from trio_relay.sidecar.world import World, real_world
 from trio_relay.supervise import WEATHER, first_of, insist, keep_connected, stop_on_signal
@@ -215,6 +216,8 @@ class _Sidecar:
             may_interrupt=self._me.may_interrupt,
         )
 
+        trouble = Trouble(situation)
+
         async def attend(server: AppServer) -> None:
             follower = self._follower(server)
             move = None if follower is None else await follower.present()
@@ -231,10 +234,16 @@ class _Sidecar:
                     if await threads.watch(thread_id) and follower is not None:
                         follower.resumed(thread_id)
                 async with trio.open_nursery() as stay:
-                    deliver = Deliverer(server, session, view, threads, ledger, claims, manner)
+                    deliver = Deliverer(server, session, view, threads, ledger, claims, trouble, manner)
                     stay.start_soon(drain, deliver)
                     move = await listen(
-                        server, threads, ledger, situation, permissions=permissions, follower=follower
+                        server,
+                        threads,
+                        ledger,
+                        situation,
+                        trouble=trouble,
+                        permissions=permissions,
+                        follower=follower,
                     )
                     stay.cancel_scope.cancel()
                 ledger.call_abandoned()

@@ -45,6 +45,7 @@ class Situation:
         self._polled = False
         self._attached = False
         self._reason = "connecting to the app-server"
+        self._trouble: str | None = None
         self._turn: str | None = None
         self._active = False
         self._relay_has: Published | None = None
@@ -57,7 +58,8 @@ class Situation:
         if not self._attached:
             return Published(AgentStatus.ONLINE, False, self._reason, *where)
         status = AgentStatus.BUSY if self._active else AgentStatus.IDLE
-        return Published(status, self._polled, None if self._polled else "reading the inbox", *where)
+        reason = self._trouble if self._polled else "reading the inbox"
+        return Published(status, reason is None, reason, *where)
 
     def polled(self) -> None:
         """Note that the inbox was read for the first time."""
@@ -71,6 +73,12 @@ class Situation:
         self._book.update(thread_id=thread_id)
         log.info("attached", thread=thread_id)
         self._changed()
+
+    def trouble(self, reason: str | None) -> None:
+        """Note why a message would be wasted now, or that it would not."""
+        if reason != self._trouble:
+            self._trouble = reason
+            self._changed()
 
     def detached(self, reason: str) -> None:
         """Note that the app-server is away, and why."""
