@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+import trio
 from trio.testing import MockClock
 
 from support.integrations import integrated_room, new_task, task_now
@@ -22,7 +23,7 @@ from trio_relay.core.wire import AgentRegistration
 from trio_relay.core.wire_access import TokenRequest
 from trio_relay.mcp.speaker import TURN
 from trio_relay.mcp.toolbox import TOOLS, SendMessage
-from trio_relay.mcp.tools import LISTED, PAGE, Toolbox
+from trio_relay.mcp.tools import CLAIM_TTL, LISTED, PAGE, Toolbox
 from trio_relay.settings import ServerSettings
 
 ANNS, BOBS = "0199-ann", "0199-bob"
@@ -215,6 +216,13 @@ async def test_a_body_cannot_leave_its_fence_nor_hide_in_it(room: Room) -> None:
     assert "a<U+202E>b<U+001B>[2J" in said.text
 
 
+async def test_names_hide_nothing(room: Room) -> None:
+    await join(room, "cid", label="a\u202eb\x1b", tags=["x\ny"])
+    text = (await use(room, "list_agents", match="cid")).text
+    assert '"label":"a<U+202E>b\\u001b"' in text
+    assert len(text.splitlines()) == 1
+
+
 async def test_agents_are_found_by_what_they_are(room: Room) -> None:
     await join(room, "cid", tags=["sql"])
     assert '"id":"cid"' in (await use(room, "list_agents", match="tag:sql")).text
@@ -335,6 +343,9 @@ async def test_a_task_is_worked_on_and_ended(tmp_path: Path, autojump_clock: Moc
             room, "update_task", thread=ANNS, task_id=task["id"], status="in_progress", progress="half"
         )
         assert json.loads(said.text) == {"task": task["id"], "status": "in_progress", "claimedBy": "ann"}
+        await trio.sleep(CLAIM_TTL / 1000 - 1)
+        await room.service.expire()
+        assert (await task_now(room, task["id"]))["claimedBy"] == "ann", "nobody else renews it"
         await use(room, "update_task", thread=ANNS, task_id=task["id"], status="done", result="mended")
         now = await task_now(room, task["id"])
         assert (now["status"], now["progress"], now["result"]) == ("done", "half", "mended")

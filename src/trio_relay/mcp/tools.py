@@ -1,13 +1,13 @@
 """What each tool does: calls of the relay's API, and an answer a model can read.
 
-What others wrote stands inside a fence, as in a delivered message; everything else is one line of JSON.
+What others wrote stands inside a fence, as in a delivered message; everything else is one line of JSON, in which their
+names and labels are shown with every character visible.
 """
 
 import hashlib
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +16,8 @@ from msgspec import UNSET, UnsetType
 
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus
-from trio_relay.core.prompts import envelope, fenced
+from trio_relay.core.prompts import envelope, fenced, plain
+from trio_relay.core.tasks import ENDED
 from trio_relay.core.wire import Agent, InboxMessage, Message, SendRequest, SentMessage
 from trio_relay.core.wire_pairs import Pair, PairAnswer, PairInvite, PairMessage
 from trio_relay.core.wire_tasks import Task, TaskStatusChange
@@ -60,7 +61,7 @@ class Toolbox:
             return Answer(await work(arguments, origin))
         except RelayError as error:
             expected = "".join(f"; {field.path}: {field.message}" for field in error.fields)
-            return Answer(f"{error.code}: {error.detail}{expected}", failed=True)
+            return Answer(_visible(f"{error.code}: {error.detail}{expected}"), failed=True)
         except Exception as error:  # noqa: BLE001  # the SDK would swallow it: it shall be in our log
             # Frames only: the text of a foreign exception could hold a message body.
             frames = "".join(traceback.format_tb(error.__traceback__))
@@ -164,17 +165,15 @@ class Toolbox:
 
     async def _claim(self, ask: toolbox.Claim, origin: Origin) -> str:
         speaker = await speaker_of(self.relay, origin)
-        claim = partial(self.relay.claim, ask.message_id, speaker.agent_id, session=speaker.session)
+        held = (ask.message_id, speaker.agent_id)
         if ask.action == "claim":
-            held = await claim(ttl_ms=CLAIM_TTL)
-            return _line(claimed=held.id, until=held.claim_expires_at)
-        end = (
-            self.relay.release
-            if ask.action == "release"
-            else partial(self.relay.complete, result=_given(ask.result))
-        )
-        await end(ask.message_id, speaker.agent_id, None, session=speaker.session)
-        return _line(**{f"{ask.action}d": ask.message_id})
+            claimed = await self.relay.claim(*held, session=speaker.session, ttl_ms=CLAIM_TTL)
+            return _line(claimed=claimed.id, until=claimed.claim_expires_at)
+        if ask.action == "release":
+            await self.relay.release(*held, None, session=speaker.session)
+            return _line(released=ask.message_id)
+        await self.relay.complete(*held, None, result=_given(ask.result), session=speaker.session)
+        return _line(completed=ask.message_id)
 
     async def _update_task(self, ask: toolbox.UpdateTask, origin: Origin) -> str:
         speaker = await speaker_of(self.relay, origin)
@@ -187,6 +186,10 @@ class Toolbox:
             result=_given(ask.result),
         )
         task = await self.relay.call("PATCH", f"/api/tasks/{ask.task_id}/status", Task, body=change)
+        if task.message_id is not None and task.claimed_by == speaker.agent_id and task.status not in ENDED:
+            # A report renews the claim for as long as a program renews one, which here may be nobody.
+            held = (task.message_id, speaker.agent_id)
+            await self.relay.claim(*held, session=speaker.session, ttl_ms=CLAIM_TTL)
         return _line(task=task.id, status=task.status, claimedBy=task.claimed_by)
 
     async def _pair(self, ask: toolbox.Pair, origin: Origin) -> str:
@@ -229,7 +232,11 @@ def _key(kind: str, turn: str | None, ask: toolbox.Arguments) -> str:
 
 
 def _line(**values: Any) -> str:
-    return _encode({name: value for name, value in values.items() if value is not None}).decode()
+    return _visible(_encode({name: value for name, value in values.items() if value is not None}).decode())
+
+
+def _visible(text: str) -> str:
+    return plain(text).replace("\n", " ")
 
 
 def _sent(message: SentMessage) -> str:
@@ -253,5 +260,6 @@ def _agent(agent: Agent, you: Speaker | None) -> str:
 
 
 def _pair(pair: Pair) -> str:
-    other = {"from": pair.inviter, "to": pair.invitee, "objective": pair.objective, "ended": pair.end_reason}
+    objective = pair.objective and pair.objective[:EXCERPT]
+    other = {"from": pair.inviter, "to": pair.invitee, "objective": objective, "ended": pair.end_reason}
     return _line(pair=pair.id, status=pair.status, **other)
