@@ -46,9 +46,8 @@ _SINCE_0_150 = {
     "an_interrupt_stops_the_queue_until_somebody_starts_it": _NO_QUEUE,
     "the_queue_outlives_a_kill_and_goes_on_when_its_thread_is_resumed": _NO_QUEUE,
     "what_is_queued_waits_for_the_turn_and_gets_one_of_its_own": _NO_QUEUE,
-    "an_item_injected_during_a_turn_waits_in_memory": "keeps no id of an injected item",
-    "an_item_injected_into_an_idle_thread_is_on_disk_and_in_the_next_request": "keeps no id of an injected item",
-    "an_item_injected_while_the_model_speaks_has_it_asked_again": "keeps no id of an injected item",
+    "an_item_injected_during_a_turn_waits_in_memory": "writes it down at once",
+    "an_item_injected_while_the_model_speaks_has_it_asked_again": "shows it with the next request, and asks for none",
 }
 _LACKS = {"0.150.0": _SINCE_0_169, "0.130.0": _SINCE_0_169 | _SINCE_0_150}
 
