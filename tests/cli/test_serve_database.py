@@ -52,8 +52,9 @@ def test_a_node_says_who_it_is_and_stops_at_a_signal_also_without_its_database(t
         environment = clean_environment(tmp_path)
         with serving_relay("--database", secret, env=environment, cwd=tmp_path) as relay:
             with httpx2.Client(base_url=relay.url, trust_env=False) as http:
-                stats = http.get("/api/stats").json()
-            assert stats["store"] == "postgresql"
+                stats, ready = http.get("/api/stats").json(), http.get("/readyz").json()
+            assert stats["store"] == ready["store"] == "postgresql"
+            assert stats["node"] == ready["node"]
             assert url in relay.greeting
             server.stop()
             relay.process.send_signal(signal.SIGTERM)

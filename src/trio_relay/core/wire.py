@@ -258,10 +258,17 @@ class Stats(Wire, kw_only=True):
 
 
 class Health(Wire, kw_only=True):
-    """Answer of ``/healthz`` and ``/readyz``."""
+    """Answer of ``/healthz``."""
 
     status: str
     version: str
+
+
+class Readiness(Health, kw_only=True):
+    """Answer of ``/readyz``: which process is ready, and on what (``sqlite`` or ``postgresql``)."""
+
+    node: str
+    store: str
 
 
 class Problem(Wire, kw_only=True):

@@ -105,6 +105,11 @@ class RelayService:
             loops=Limits(hops=settings.max_hops, cycles=settings.max_cycles, rate=settings.thread_rate),
         )
 
+    @property
+    def engine(self) -> str:
+        """What the store is: ``sqlite`` or ``postgresql``."""
+        return "sqlite" if self.settings.database_url is None else "postgresql"
+
     def now(self) -> int:
         """Unix milliseconds, by the relay's clock."""
         return self._now()
@@ -204,7 +209,7 @@ class RelayService:
             messages=total,
             deliveries=by_rung,
             parked=parked,
-            store="sqlite" if self.settings.database_url is None else "postgresql",
+            store=self.engine,
             node=self.peers.name,
         )
 

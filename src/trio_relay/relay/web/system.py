@@ -5,7 +5,7 @@ from quart import Blueprint, Response
 
 from trio_relay import __version__
 from trio_relay.core.access import Scope
-from trio_relay.core.wire import Health, Stats
+from trio_relay.core.wire import Health, Readiness, Stats
 from trio_relay.errors import RelayError
 from trio_relay.relay.operations import event_log
 from trio_relay.relay.service import RelayService
@@ -38,8 +38,8 @@ def system_blueprint(service: RelayService) -> Blueprint:
         return Health(status="ok", version=__version__)
 
     @routes.get("/readyz")
-    @api(responses={200: Health}, scopes=())
-    async def readyz() -> Response | Health:
+    @api(responses={200: Readiness}, scopes=())
+    async def readyz() -> Response | Readiness:
         """Say whether the relay can serve: its store answers and it is not stopping."""
         if service.hub.closed:
             return problem(503, "the relay is shutting down", "shutting_down")
@@ -50,7 +50,7 @@ def system_blueprint(service: RelayService) -> Blueprint:
             return problem(503, error.detail, error.code)
         except trio.TooSlowError:
             return problem(503, "the store does not answer", "unavailable")
-        return Health(status="ready", version=__version__)
+        return Readiness(status="ready", version=__version__, node=service.peers.name, store=service.engine)
 
     @routes.get("/api/stats")
     @api(responses={200: Stats}, scopes=(Scope.OBSERVE,))
