@@ -254,12 +254,9 @@ class RelayService:
     async def expire(self) -> None:
         """End what has run out: leases, so that dead work is claimable again soon, messages and invitations."""
         self._notice_a_pause()
-        while await self.write(upkeep.expire_leases) == upkeep.BATCH:
+        while await self.write(upkeep.expire_all) == upkeep.BATCH:
             pass
         self._last_expiry = self._now()
-        while await self.write(upkeep.expire_messages) == upkeep.BATCH:
-            pass
-        await self.write(pairs.expire_invites)
 
     def _notice_a_pause(self) -> None:
         # A machine that slept, or a store that was away, was not there to hear the agents: silence counts afresh.

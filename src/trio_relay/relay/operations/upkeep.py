@@ -6,6 +6,7 @@ from trio_relay.relay.operations.freshness import expire
 from trio_relay.relay.operations.leases import take_back, take_back_leases
 from trio_relay.relay.operations.messages import IDEMPOTENCY_WINDOW, forget
 from trio_relay.relay.operations.pair_state import leave_pair
+from trio_relay.relay.operations.pairs import expire_invites
 from trio_relay.relay.operations.tx import Tx
 from trio_relay.store.queries import queries
 
@@ -51,6 +52,14 @@ def expire_messages(tx: Tx) -> int:
     for row in rows:
         expire(tx, row)
     return len(rows)
+
+
+def expire_all(tx: Tx) -> int:
+    """Whatever has run out; answer how many of the kind of which there were most.
+
+    In one transaction, because this comes every second, and on PostgreSQL everybody waits for it.
+    """
+    return max(expire_leases(tx), expire_messages(tx), expire_invites(tx))
 
 
 def forget_old_messages(tx: Tx, *, older_than: int) -> int:
