@@ -21,8 +21,8 @@ from trio_relay.core.wire import (
 from trio_relay.errors import Conflict
 from trio_relay.relay.operations import agents, event_log, leases, messages, messages_read, receipts, upkeep
 from trio_relay.relay.operations.notices import notify
-from trio_relay.relay.operations.tx import is_concurrent
-from trio_relay.store.locks import NeedsToBeAlone
+from trio_relay.relay.operations.tx import Tx, is_concurrent
+from trio_relay.store.locks import Kind, NeedsToBeAlone, key_of
 from trio_relay.store.queries import queries
 
 Three = tuple[Reader, Writer, Writer]
@@ -87,6 +87,22 @@ class TestNoCursorSkips:
         quick_one.result()
         rest = poll(reader, "dan", since_id=first[-1].id if first else 0)
         assert [message.body for message in (*first, *rest)] == ["slow", "quick"]
+
+    def test_a_message_that_waited_before_it_had_its_number(self, postgres_url: str) -> None:
+        """It goes to both; the inbox of one is held by somebody, the other gets something else meanwhile."""
+        held, free = sorted(("bob", "cat"), key=lambda name: key_of(Kind.INBOX, (name,)))
+        with writers(postgres_url, 3) as (reader, (holder, slow, quick)):
+            for name in (held, free):
+                slow.try_to(agents.register, AgentRegistration(id=name), alone=True).result()
+            holder.begin().do(Tx.lock_inboxes, [held])
+            slow_one = slow.try_to(messages.send, to("broadcast", "slow"))
+            assert not slow_one.done()
+            quick.try_to(messages.send, to(free, "quick")).result()
+            first = poll(reader, free, since_id=0)
+            holder.commit()
+            slow_one.result()
+            rest = poll(reader, free, since_id=first[-1].id)
+        assert [message.body for message in (*first, *rest)] == ["quick", "slow"]
 
     def test_work_that_is_given_back(self, three: Three) -> None:
         """A new arrival number for everybody who was offered it."""
