@@ -34,7 +34,9 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print every file and co
     "--plugin/--no-plugin", default=True, help="Register the plugin (skills, MCP server) with Codex."
 )
 @click.option(
-    "--hooks", is_flag=True, help="The plugin brings its SessionStart hook; Codex asks you to review it."
+    "--hooks",
+    is_flag=True,
+    help="The plugin brings its hook, which tells a compacted session who it is; Codex asks you to review it.",
 )
 @_SHELL
 @_DRY_RUN

@@ -9,8 +9,8 @@ tool, not by a failure at Codex's start. It is called like the one `codex-relay`
 so the model never sees two (Codex 0.169). Its tools need no approval (``default_tools_approval_mode``): under approval
 policy ``never`` Codex otherwise refuses them all.
 
-Hooks of a plugin are not run until the user has looked at them, and Codex asks for that at its next start; what they
-do happens without them too. So they are there only for who asks.
+Hooks of a plugin are not run until the user has looked at them, and Codex asks for that at its next start. So the one
+we have (`cli/hook.py`) is there only for who asks.
 """
 
 import json
@@ -86,7 +86,7 @@ def _hooks(python: str) -> dict[str, object]:
 
     command = shlex.join([python, "-P", "-m", "trio_relay", "hook", "codex", "session-start"])
     hook = {"type": "command", "command": command, "timeout": 10}
-    return {"hooks": {"SessionStart": [{"matcher": "startup|resume|clear|compact", "hooks": [hook]}]}}
+    return {"hooks": {"SessionStart": [{"matcher": "compact", "hooks": [hook]}]}}
 
 
 def _json(value: object) -> bytes:
