@@ -10,7 +10,7 @@ from trio_relay.cli.terminal import duration, echo_json, printable
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import Agent, Stats
-from trio_relay.errors import Refused
+from trio_relay.errors import Conflict, Refused
 
 
 @click.command()
@@ -39,7 +39,7 @@ async def _whose(relay: RelayClient, given: str | None) -> Agent | None:
     """Tell whose session this is; None where it is nobody's."""
     try:
         return await relay.agent((await own_agent(relay, given)).agent_id)
-    except (Failure, Refused):
+    except (Conflict, Failure, Refused):
         if given is not None:
             raise
         return None
