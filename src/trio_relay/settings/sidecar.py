@@ -127,14 +127,14 @@ SIDECAR = (
         "hook_timeout",
         5.0,
         milliseconds,
-        "how long the launcher waits for the SessionStart hook",
+        "how long the SessionStart hook waits for the relay",
     ),
     Setting(
         _CODEX + "FALLBACK_THREAD_MODE",
         "fallback_thread_mode",
         "start",
         str,
-        "thread mode when the hook does not report",
+        "read for older set-ups, without effect: the thread is found without the hook",
     ),
     Setting(
         _CODEX + "AUTO_REPLY",
