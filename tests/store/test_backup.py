@@ -406,3 +406,17 @@ async def test_whatever_step_of_a_restore_is_the_last_there_is_a_whole_database(
     command = [sys.executable, "-c", script, str(copy), str(killed), step]
     assert subprocess.run(command, check=False).returncode == 9
     assert (await kept(killed))[-1] == "said later"
+
+
+async def test_what_was_open_in_the_copy_and_never_delivered_is_delivered(
+    room: Room, tmp_path: Path, roll_back: Callable[[Path], Path], stage: Stage
+) -> None:
+    async with stage.sidecar() as bob:
+        pass
+    sent = await stage.send(bob.agent_id, "waits for bob")
+    back_up(tmp_path / "relay.db", tmp_path / "copy.db", progress=ignore)
+    async with open_room(roll_back(tmp_path / "copy.db")) as again:
+        stage.room = again
+        async with stage.sidecar() as bob:
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+            assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{sent.id}"]
