@@ -312,3 +312,19 @@ async def test_a_person_who_chose_other_permissions_is_not_overruled(stage: Stag
             assert stage.fake.thread(bob.thread_id).rollout.approval_policy == "on-request"
             await in_thread(bob, await ann.new())
             assert stage.fake.thread(bob.thread_id).rollout.approval_policy == "on-request"
+
+
+async def test_what_waits_in_the_queue_of_the_old_thread_comes_along(stage: Stage) -> None:
+    async with followed(stage) as (ann, bob):
+        first = bob.thread_id
+        stage.fake.model.script = [shell("sleep 1000"), *[Text("Done.")] * 9]
+        await ann.say("work for a long time")
+        sent = await stage.send(bob.agent_id, meta={"delivery": "idle"})
+        await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
+        second = await ann.new()
+        await in_thread(bob, second)
+        with trio.fail_after(10):
+            await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert (texts(stage, first), texts(stage, second)) == ([], [f"relay:{sent.id}"])
+        assert stage.fake.disk[first].queue == []
+        assert (await stage.evidence(sent.id, bob.agent_id))["handed_off"]["after"] == "the person has moved"

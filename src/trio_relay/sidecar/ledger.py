@@ -173,10 +173,10 @@ class Ledger:
             handoff.taken_out = taken_out
             self.wait_for_turn(handoff, handoff.queued_during if taken_out else None, now)
 
-    def taken_back(self, handoff: HandOff) -> None:
-        """End what was withdrawn and taken out of Codex's queue in time."""
+    def taken_along(self, handoff: HandOff, now: float) -> None:
+        """Note that it was taken out of the queue of a thread the person has left: it goes to where they are."""
         if handoff.phase is Phase.QUEUED:
-            self.finish(handoff, Rung.RETRACTED, {"from": "Codex's queue"})
+            self._try_again(handoff, "the person has moved", now)
 
     def injected(self, handoff: HandOff, thread_id: str, rollout: str) -> None:
         """Note that an item stands in the thread's file: it is in the history, and wants nothing more."""
@@ -276,7 +276,7 @@ class Ledger:
     def withdrawn(self, message_id: int) -> None:
         """Note that a message in hand has lost its point.
 
-        What has not gone is dropped, what waits in Codex's queue is to be taken out (`to_take_back`), and what may be on
+        What has not gone is dropped, what waits in Codex's queue is to be taken out, and what may be on
         its way is left alone: if it is lost it is not handed off again.
         """
         self._arrivals.drop({message_id})
@@ -309,11 +309,6 @@ class Ledger:
     def in_queue(self) -> list[HandOff]:
         """Hand-offs that wait in Codex's queue."""
         return [handoff for handoff in self._handoffs if handoff.phase is Phase.QUEUED]
-
-    @property
-    def to_take_back(self) -> list[HandOff]:
-        """Those of them that have lost their point."""
-        return [handoff for handoff in self.in_queue if handoff.message_ids <= handoff.withdrawn]
 
     # Doubts
 

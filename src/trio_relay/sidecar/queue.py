@@ -2,7 +2,8 @@
 
 Codex announces that a queue has changed, not what. A text leaves the queue before its turn begins, so one that is gone
 is expected to show in the thread soon. After an interrupt a queue stands still, without a word, until some turn
-completes: when the thread is idle and something of ours still waits, it is started.
+completes: when the thread is idle and something of ours still waits, it is started. What waits in a thread that the
+person has left is taken along.
 """
 
 import structlog
@@ -10,6 +11,7 @@ import trio
 
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.protocol import CallFailed
+from trio_relay.core.model import Rung
 from trio_relay.sidecar.handoff import HandOff
 from trio_relay.sidecar.ledger import Ledger
 from trio_relay.sidecar.threads import Threads
@@ -31,24 +33,28 @@ class QueueWatch:
 
     async def tend(self) -> float:
         """Do what is to be done now; say when to look again (trio time, maybe for ever)."""
-        for handoff in self._ledger.to_take_back:
-            await self._take_back(handoff)
+        for handoff in self._ledger.in_queue:
+            if handoff.message_ids <= handoff.withdrawn:
+                if await self._taken_out(handoff):
+                    self._ledger.finish(handoff, Rung.RETRACTED, {"from": "Codex's queue"})
+            elif handoff.thread_id != self._threads.current.thread_id and await self._taken_out(handoff):
+                log.info("taken along", messages=sorted(handoff.message_ids), thread=handoff.thread_id)
+                self._ledger.taken_along(handoff, trio.current_time())
         if self._threads.queue_changed and self._ledger.in_queue:
             self._threads.queue_changed = False
             await self._look()
         return await self._start_what_stands()
 
-    async def _take_back(self, handoff: HandOff) -> None:
+    async def _taken_out(self, handoff: HandOff) -> bool:
+        """Take a text out of its queue; False when it has left it already."""
         try:
             deleted = await self._server.queue_delete(handoff.thread_id or "", handoff.submission_id)
         except CallFailed as error:
             log.warning("queue takes nothing out", reason=error.message)
             deleted = False
-        if deleted:
-            log.info("taken back", messages=sorted(handoff.message_ids))
-            self._ledger.taken_back(handoff)
-        else:
+        if not deleted:
             self._ledger.left_queue(handoff, trio.current_time(), taken_out=False)
+        return deleted
 
     async def _look(self) -> None:
         """Find out what has left the queues."""
