@@ -7,6 +7,7 @@ from functools import partial
 import msgspec
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_relay.errors import Unavailable
@@ -232,6 +233,17 @@ async def test_what_nobody_understands_makes_everybody_look(autojump_clock: Mock
             with b.hub.listening("bob") as bell:
                 server.links[0].on_heard(payload)
                 assert bell.is_set(), payload
+
+
+async def test_a_clock_that_is_wrong_is_reported_once(autojump_clock: MockClock) -> None:
+    server = FakeServer()
+    a = Member(server, "a")
+    a.node = Node("a", a.hub, partial(server.connect, "a"), now=lambda: NOW + 1500, chance=lambda: 1.0)
+    with capture_logs() as logs:
+        async with running(a):
+            await trio.sleep(10 * nodes.LOOK)
+    (warning,) = (log for log in logs if log["log_level"] == "warning")
+    assert warning["ms"] == 1500
 
 
 def test_many_ids_take_many_payloads() -> None:

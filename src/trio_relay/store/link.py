@@ -72,15 +72,16 @@ class Link:
         self._turn = trio.Lock()
         self._threads = trio.CapacityLimiter(1)
         self._in_use = threading.Lock()
+        # Our own descriptor of its socket: libpq closes its one, in the thread, as soon as it finds the connection lost,
+        # and somebody else may get the number while we still wait for it.
+        self._socket = socket.socket(fileno=socket.dup(connection.pgconn.socket))
         connection.add_notify_handler(lambda notification: self._heard.append(notification.payload))
 
     async def listen(self) -> None:
         """Task: pass on what other nodes tell, until the connection is lost."""
         while True:
-            try:
-                await trio.lowlevel.wait_readable(self._connection.pgconn.socket)
-            except _WEATHER as error:
-                raise self._give_up(error) from error
+            self._check()
+            await trio.lowlevel.wait_readable(self._socket)
             async with self._turn:
                 self._check()
                 try:
@@ -119,11 +120,7 @@ class Link:
 
     def _run(self, statement: Callable[..., T], args: tuple[Any, ...]) -> T:
         with self._in_use:
-            try:
-                return statement(self._connection, *args)
-            finally:
-                if self._lost:
-                    self._connection.close()
+            return statement(self._connection, *args)
 
     def _pass_on(self) -> None:
         while self._heard:
@@ -139,20 +136,18 @@ class Link:
         return Unavailable(said or LOST)
 
     def _shut(self) -> None:
-        """End whatever waits for the socket. The connection itself is closed by whoever uses it last."""
+        """End whatever waits for the socket."""
         if not self._lost:
             self._lost = True
-            with suppress(psycopg.Error, OSError), socket.socket(fileno=_copy_of(self._connection)) as end:
-                end.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close. A statement under way ends now: its socket is shut."""
+        """Close, when nobody listens any more. A statement under way ends at once, for its socket is shut."""
         self._shut()
-        if self._in_use.acquire(timeout=1):
-            try:
-                self._connection.close()
-            finally:
-                self._in_use.release()
+        self._socket.close()
+        with self._in_use:
+            self._connection.close()
 
 
 @asynccontextmanager
@@ -199,8 +194,3 @@ def _look(connection: psycopg.Connection[Any], leading: bool) -> Sight:  # calle
     assert row is not None
     leads, applications, clock = row
     return Sight(leads, frozenset(each.removeprefix(APPLICATION) for each in applications), clock)
-
-
-def _copy_of(connection: psycopg.Connection[Any]) -> int:
-    """Another descriptor of the connection's socket."""
-    return socket.dup(connection.pgconn.socket)
