@@ -21,7 +21,7 @@ from trio_relay.client import RelayClient
 from trio_relay.core.wire import AgentRegistration, ClaimedMessage, InboxMessage, SendRequest, SentMessage
 from trio_relay.errors import Conflict, LeaseLost
 
-SECONDS = float(os.environ.get("NODES_SECONDS", "8"))
+SECONDS = float(os.environ.get("NODES_SECONDS", "6"))
 STRICT = "NODES_SECONDS" in os.environ
 SENDERS, READERS, WORKERS = 10, 10, 10
 LEASE_MS = 2000

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-import pytest
 import trio
 
 from support.nodes import NodeProcess, cluster, events, metric
@@ -23,8 +22,6 @@ from trio_relay.errors import ConnectionLost
 OUTAGES = [("stopped", 2.0), ("killed", 5.5)]
 if "NODES_OUTAGE" in os.environ:
     OUTAGES = [(how, float(os.environ["NODES_OUTAGE"])) for how, _ in OUTAGES]
-#: The store waits about so long for the database before it says that it cannot be used.
-WAITED_FOR = 5.0
 SENDERS = 6
 #: Sends a sender makes before, and after, the outage.
 BEFORE, AFTER = 10, 10
@@ -94,11 +91,8 @@ async def all_have(senders: list[Sender], count: int) -> None:
     await until(lambda: all(len(sender.accepted) >= count for sender in senders))
 
 
-@pytest.mark.parametrize(("how", "outage"), OUTAGES)
-async def test_without_its_database_a_relay_says_so_and_goes_on_when_it_is_back(
-    tmp_path: Path, how: str, outage: float
-) -> None:
-    with private_server() as server, server.database() as url, trio.fail_after(outage * 3 + 120):
+async def test_without_its_database_a_relay_says_so_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    with private_server() as server, server.database() as url, trio.fail_after(300):
         async with cluster(tmp_path, url, 2) as nodes, RelayClient.open(nodes[1].url, timeout=30) as relay:
             await relay.register(AgentRegistration(id="bob"))
             pids = [node.pid for node in nodes]
@@ -110,11 +104,15 @@ async def test_without_its_database_a_relay_says_so_and_goes_on_when_it_is_back(
                     for sender in senders:
                         nursery.start_soon(sender.run)
                     await all_have(senders, BEFORE)
-                    await be_without_database(server, nodes, how, outage)
-                    back = trio.current_time()
-                    reached = max(len(sender.accepted) for sender in senders)
-                    await all_have(senders, reached + AFTER)
-                    recovered = trio.current_time() - back
+                    for how, outage in OUTAGES:
+                        await be_without_database(server, nodes, how, outage)
+                        back = trio.current_time()
+                        reached = max(len(sender.accepted) for sender in senders)
+                        await all_have(senders, reached + AFTER)
+                        recovered = trio.current_time() - back
+                        print(
+                            f"{how} for {outage} s: {AFTER} more sends a sender {recovered:.1f} s after the return"
+                        )
                     for sender in senders:
                         sender.stop = True
                 accepted = {text: id_ for sender in senders for text, id_ in sender.accepted.items()}
@@ -129,11 +127,8 @@ async def test_without_its_database_a_relay_says_so_and_goes_on_when_it_is_back(
             logs = "".join(node.log() for node in nodes)
     statuses = sum((sender.statuses for sender in senders), Counter[int]())
     longest = max(sender.longest for sender in senders)
-    print(
-        f"{how} for {outage} s: {dict(statuses)}, the longest answer after {longest:.1f} s, "
-        f"{AFTER} more sends a sender {recovered:.1f} s after the return"
-    )
-    assert statuses[503] or outage < WAITED_FOR
+    print(f"{dict(statuses)}, the longest answer after {longest:.1f} s")
+    assert statuses[503], "the longer outage is longer than anybody waits"
     assert {message.body: message.id for message in found} == accepted
     assert len(found) == len(accepted), "something arrived twice"
     assert sorted(told) == sorted(accepted.values())
