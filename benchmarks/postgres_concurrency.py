@@ -35,7 +35,7 @@ from trio_relay.store import Store, open_store
 CALLERS = 16
 SENDS = 640
 AGENTS = 50
-ROUNDS = 5
+ROUNDS = 3
 DELAY = 0.001
 _tokens = itertools.count()
 
