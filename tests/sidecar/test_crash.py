@@ -9,7 +9,10 @@ from support.fake_app_server import fake_app_server
 from support.mock_model import ModelRequest, Text, ToolCall, shell
 from support.relay import open_room
 from support.sidecar import Running, Stage
+from trio_relay.core.batching import message_ids
+from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import Rung
+from trio_relay.core.wire_rooms import RetractRequest, Withdrawal
 
 
 def model(request: ModelRequest) -> Text | ToolCall:
@@ -56,6 +59,49 @@ async def life(directory: Path, killed_at: int) -> bool:
         return died
 
 
+async def life_of_modes(directory: Path, killed_at: int) -> bool:
+    """The same with messages that wake nobody, gather, and wait in Codex's queue, one of them withdrawn."""
+    directory.mkdir()
+    async with open_room(directory) as room, fake_app_server() as fake:
+        fake.model.script = model
+        stage = Stage(room, fake, directory)
+        await stage.join()
+        async with stage.sidecar() as bob:
+            agent = bob.agent_id
+        ways = ("fyi", None, "idle", "idle", "digest")
+        sent = [await stage.send(agent, meta={"delivery": way} if way else {}) for way in ways]
+        async with stage.sidecar(killed_at=killed_at, ready=False, digest_window=3.0) as bob:
+            with trio.move_on_after(60):
+                await stage.until(sent[1].id, agent, Rung.IN_CONTEXT)
+                await trio.sleep(2)
+                await stage.relay.call(
+                    "POST", f"/api/messages/{sent[3].id}/retract", Withdrawal, body=RetractRequest()
+                )
+                await bob.done.wait()
+        died = bob.mortal is not None and bob.mortal.dead
+        async with stage.sidecar(digest_window=3.0) as bob:
+            for message in sent:
+                await ended(stage, message.id, agent)
+            await trio.sleep(60)
+            assert bob.state.in_flight == []
+        rollout = fake.disk[bob.thread_id]
+        shown = [number for entry in rollout.items for number in numbers(entry["item"])]
+        shown += [number for item in rollout.history for number in message_ids(item.get("id"))]
+        assert len(shown) == len(set(shown))
+        for message in sent:
+            ladder = await stage.ladder(message.id, agent)
+            assert ("in_context" in ladder) == (message.id in shown)
+            assert ladder[-1] == ("settled" if message.id in shown else "retracted")
+        assert {message.id for message in sent} - set(shown) <= {sent[3].id}
+        return died
+
+
+async def ended(stage: Stage, message_id: int, agent: str) -> None:
+    with trio.fail_after(3600):
+        while await stage.rung(message_id, agent) not in FINAL:
+            await trio.sleep(1)
+
+
 def numbers(item: dict[str, Any]) -> list[int]:
     client = item.get("clientId") or ""
     return [int(number) for number in client.removeprefix("relay:").split(",") if number]
@@ -72,4 +118,13 @@ async def test_killed_at_any_step_it_delivers_each_message_once(tmp_path: Path, 
     step = 1
     while await life(tmp_path / str(step), step):
         step += 1
+    assert step > 60
+
+
+async def test_killed_at_any_step_what_waits_arrives_once_or_is_taken_back(
+    tmp_path: Path, autojump_clock: Any
+) -> None:
+    step = 1
+    while await life_of_modes(tmp_path / str(step), step):
+        step += 5  # every fifth step, to save time
     assert step > 60
