@@ -2,15 +2,19 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 import trio
 
 from support.commands import call, clean_environment, run_command, serving_relay
 from trio_relay.client import RelayClient
 from trio_relay.core.wire import AgentRegistration, SendRequest
+from trio_relay.store.migrations import migrate
 
 
 def files(directory: Path) -> list[str]:
@@ -64,45 +68,50 @@ async def test_a_room_at_work_is_copied_and_put_back(tmp_path: Path) -> None:
     assert files(tmp_path) == ["copy.db", "relay.db", Path(restored["kept"]).name]
 
 
-def test_people_are_told_what_there_is_and_what_to_look_at(tmp_path: Path) -> None:
-    env = clean_environment(tmp_path, DB_PATH=str(tmp_path / "relay.db"))
-    with serving_relay(env=env, cwd=tmp_path):
-        done = run_command("backup", "copy.db", env=env, cwd=tmp_path)
-    assert done.stdout.startswith("copy.db: 0 messages, 0 agents, 0.")
-    checked = call("restore", "--check", str(tmp_path / "copy.db"))
-    assert checked.stdout.startswith(f"{tmp_path / 'copy.db'} is whole: 0 messages")
-    again = call("backup", str(tmp_path / "copy.db"), env=env)
-    assert (again.exit_code, again.stderr) == (
-        2,
-        f"trio-relay: {tmp_path / 'copy.db'} exists; --force replaces it\n",
-    )
-    assert call("backup", str(tmp_path / "copy.db"), "--force", env=env).exit_code == 0
-    put_back = call("restore", str(tmp_path / "copy.db"), env=env)
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Settings that name the database of an empty room."""
+    path = tmp_path / "relay.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection)
+    return {"DB_PATH": str(path), "DATABASE_URL": ""}
+
+
+def test_people_are_told_what_there_is_and_what_to_look_at(tmp_path: Path, env: dict[str, str]) -> None:
+    copy = tmp_path / "copy.db"
+    done = call("backup", str(copy), env=env)
+    assert done.stdout.startswith(f"{copy}: 0 messages, 0 agents, 0.")
+    checked = call("restore", "--check", str(copy))
+    assert checked.stdout.startswith(f"{copy} is whole: 0 messages")
+    again = call("backup", str(copy), env=env)
+    assert (again.exit_code, again.stderr) == (2, f"trio-relay: {copy} exists; --force replaces it\n")
+    assert call("backup", str(copy), "--force", env=env).exit_code == 0
+    put_back = call("restore", str(copy), env=env)
     assert "What was there is kept as" in put_back.stdout
     assert put_back.stdout.endswith("see `trio-relay tokens list`.\n")
 
 
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path) -> None:
-    text = tmp_path / "notes.txt"
-    text.write_text("these are notes" * 100)
-    env = clean_environment(tmp_path, DB_PATH=str(tmp_path / "relay.db"))
-    for arguments, code, says in (
-        (("backup", "copy.db"), 1, f"there is no database at {tmp_path / 'relay.db'}"),
-        (("restore", str(text)), 2, f"{text} is damaged, or no database"),
-        (("restore", str(tmp_path / "nothing.db")), 2, "does not exist"),
-    ):
-        done = run_command(*arguments, env=env, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (code, "")
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("command", "file", "code", "says"),
+    [
+        ("backup", "copy.db", 1, "there is no database at"),
+        ("restore", "notes.txt", 2, "notes.txt is damaged, or no database"),
+        ("restore", "nothing.db", 2, "does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path, command: str, file: str, code: int, says: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("these are notes" * 100)
+    env = {"DB_PATH": str(tmp_path / "relay.db"), "DATABASE_URL": ""}
+    done = call(command, str(tmp_path / file), env=env)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert says in done.stderr.splitlines()[-1]
     assert files(tmp_path) == ["notes.txt"]
 
 
-def test_sigterm_stops_a_copy_tidily(tmp_path: Path) -> None:
+def test_sigterm_stops_a_copy_tidily(tmp_path: Path, env: dict[str, str]) -> None:
     """The copy waits on a pipe that is its progress; there the signal finds it."""
-    env = clean_environment(tmp_path, DB_PATH=str(tmp_path / "relay.db"))
-    with serving_relay(env=env, cwd=tmp_path):
-        pass
     script = (
         "import sys, trio_relay.cli.progress as progress\n"
         "def wait(self, done, of):\n"
@@ -114,7 +123,7 @@ def test_sigterm_stops_a_copy_tidily(tmp_path: Path) -> None:
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        env=env,
+        env=clean_environment(tmp_path, **env),
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
