@@ -3,11 +3,14 @@
 The list below is that product's, written down on its own: nothing in it is taken from our tables.
 """
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import trio_relay
 from trio_relay.core.approval import Approval
 from trio_relay.settings import (
     AGENT,
@@ -145,3 +148,12 @@ def test_without_any_setting_an_agent_chats_hears_all_and_is_open() -> None:
     assert me.resolved.capabilities == ("chat",)
     assert me.resolved.channels == ()
     assert me.approval is Approval.OPEN
+
+
+def test_a_setting_has_an_effect_or_says_that_it_has_none() -> None:
+    source = Path(trio_relay.__file__).parent
+    tables = {source / "settings" / f"{name}.py" for name in ("agent", "server", "sidecar", "table")}
+    code = "".join(file.read_text() for file in source.rglob("*.py") if file not in tables)
+    for row in (*AGENT, *SERVER, *SIDECAR):
+        used = re.search(rf"\.{row.field}\b", code) is not None
+        assert used != ("without effect" in row.help), row.env

@@ -14,8 +14,8 @@ from trio_relay.errors import ConnectionLost
 _ANYWHERE = "start one with `trio-relay serve`, or set AGENT_RELAY_URL"
 #: Codex's sandbox has no network, not even to this machine (0.169); the relay's tools are exempt.
 _IN_CODEX = (
-    "Codex's sandbox closes the network: use the relay's tools (send_message, reply, pair), or have this command run "
-    "outside it"
+    "if it is up, it is Codex's sandbox that closes the network: use the relay's tools (send_message, reply, pair), "
+    "or have this command run outside it"
 )
 Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
