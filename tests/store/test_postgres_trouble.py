@@ -157,6 +157,24 @@ class TestTheServerIsAway:
                     nursery.start_soon(partial(store.write, sending(str(number)), alone=number % 2 == 0))
             assert sorted(await bodies(store), key=int) == [str(number) for number in range(20)]
 
+    async def test_a_standby_is_read_and_takes_no_changes_until_it_is_the_primary(
+        self, server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_store, "PATIENCE", 1.0)
+        async with opened(url) as store:
+            await store.write(joining("bob"))
+            await store.write(sending("before"))
+            server.stop()
+            signal = server._data / "standby.signal"
+            signal.touch()
+            server.start()
+            assert await bodies(store) == ["before"]
+            with pytest.raises(Unavailable, match="standby"):
+                await store.write(sending("lost"))
+            server.execute("SELECT pg_promote()")
+            await store.write(sending("after"))
+            assert await bodies(store) == ["before", "after"]
+
     async def test_a_short_absence_is_waited_out(
         self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

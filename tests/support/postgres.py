@@ -146,7 +146,11 @@ class PostgresServer(PostgresDatabases):
             return False
         with suppress(FileNotFoundError):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
-            return bool(lines) and lines[0] == str(self._process.pid) and lines[-1].strip() == "ready"
+            return (
+                bool(lines)
+                and lines[0] == str(self._process.pid)
+                and lines[-1].strip() in {"ready", "standby"}
+            )
         return False
 
     def _readable_programs(self) -> Path:

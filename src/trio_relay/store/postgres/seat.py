@@ -133,6 +133,8 @@ class Seat:
                 self._connection.execute("ROLLBACK")
             except psycopg.Error:
                 self.close()
+        if error.sqlstate == READ_ONLY:
+            self.close()  # the next connection may find the server that does take changes
         if reason is None:
             raise error
         return Failed(f"the store cannot be used now: {reason}")
@@ -156,9 +158,12 @@ def _captured(operation: Callable[[Any], T], connection: RelayConnection) -> out
 def begin(connection: RelayConnection, alone: bool) -> str:
     """Begin a transaction that changes the room; answer its number, by which its fate can be asked for."""
     word = "true" if alone else "false"
-    cursor = connection.execute(
-        f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT begin_change({word})".encode()
-    )
+    try:
+        cursor = connection.execute(
+            f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT begin_change({word})".encode()
+        )
+    except psycopg.errors.FeatureNotSupported as error:  # what a standby says to READ WRITE
+        raise psycopg.errors.ReadOnlySqlTransaction("a standby") from error
     cursor.nextset()
     row = cursor.fetchone()
     if row is None:

@@ -21,7 +21,7 @@ import trio
 
 from trio_relay.errors import Unavailable
 from trio_relay.store.interface import RunSync
-from trio_relay.store.postgres.connection import RelayConnection, connect
+from trio_relay.store.postgres.connection import connect
 from trio_relay.store.postgres.seat import Done, Failed, NotAlone, Seat, Unsure
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class PostgresStore:
     def __init__(self, url: str, name: str, run_sync: RunSync, connections: int) -> None:
         self.name = name
         self.on_commit: Callable[[int, float], None] | None = None
-        self._url = url
+        self._connect = partial(connect, url)
         self._run_sync = run_sync
         self._closing = False
         self._numbers = 0
@@ -63,17 +63,8 @@ class PostgresStore:
         #: How many write at once.
         self.writers = max(1, connections // 2)
         readers = max(1, connections - self.writers)
-        self._idle_readers = [Seat(partial(connect, url, readonly=True)) for _ in range(readers)]
+        self._idle_readers = [Seat(partial(self._connect, readonly=True)) for _ in range(readers)]
         self._reader_slots = trio.CapacityLimiter(readers)
-
-    def connect(self) -> RelayConnection:
-        """Open one more connection, outside of those the store works with. Blocks: call it in a thread.
-
-        Raises:
-            psycopg.Error: no server there, or it refuses (``errors.why_not_connected`` says it in words).
-
-        """
-        return connect(self._url)
 
     async def write(
         self, operation: Callable[[Any], T], *, after: Callable[[T], None] | None = None, alone: bool = True
@@ -121,7 +112,7 @@ class PostgresStore:
 
     async def work(self) -> None:
         """Task: do what waits to be written, until the store is closed and nothing waits any more."""
-        seat = Seat(partial(connect, self._url))
+        seat = Seat(self._connect)
         with trio.CancelScope(shield=True):
             while True:
                 job = self._take()
