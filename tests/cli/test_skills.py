@@ -119,6 +119,17 @@ def test_a_message_is_sent_as_the_sessions_agent(session: Session) -> None:
     assert inbox(session, "backend") == [("me", "please check the $HOME migration")]
 
 
+def test_a_text_is_read_from_a_pipe(session: Session) -> None:
+    result = call("/message", "backend", "-", "--json", env=session.env, stdin="line one\nline two")
+    assert json.loads(result.stdout)["from"] == "me"
+    assert inbox(session, "backend") == [("me", "line one\nline two")]
+
+
+def test_json_is_the_agent_itself(session: Session) -> None:
+    assert json.loads(session.skill("label", "desk --json"))["label"] == "desk"
+    assert json.loads(session.skill("tags", "--add night --json"))["tags"][-1] == "night"
+
+
 def test_claimable_work_is_offered_to_all_who_match(session: Session) -> None:
     session.skill("send-claimable", "tag:shop 'write a test' --channel ops")
     assert inbox(session, "backend") == inbox(session, "tester") == [("me", "write a test")]
