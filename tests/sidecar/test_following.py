@@ -328,3 +328,38 @@ async def test_what_waits_in_the_queue_of_the_old_thread_comes_along(stage: Stag
         assert (texts(stage, first), texts(stage, second)) == ([], [f"relay:{sent.id}"])
         assert stage.fake.disk[first].queue == []
         assert (await stage.evidence(sent.id, bob.agent_id))["handed_off"]["after"] == "the person has moved"
+
+
+async def test_the_agent_comes_back_in_the_thread_its_person_went_on_to(stage: Stage) -> None:
+    async with followed(stage) as (ann, bob):
+        agent_id = bob.agent_id
+        second = await ann.new()
+        await in_thread(bob, second)
+        await ann.say("hello")
+    waiting = await stage.send(agent_id, "while you were away")
+    async with person(stage) as ann:
+        await ann.resume(second)
+        async with stage.sidecar(
+            name="later", thread_mode="resume", thread_id=second, follow="person"
+        ) as bob:
+            assert bob.agent_id == agent_id
+            await stage.until(waiting.id, agent_id, Rung.SETTLED)
+
+
+async def test_an_agent_at_work_elsewhere_is_not_replaced_by_who_takes_up_its_first_thread(
+    stage: Stage,
+) -> None:
+    async with followed(stage, follow="here") as (ann, bob):
+        agent_id, first = bob.agent_id, bob.thread_id
+        await ann.say("hello")
+        second = await ann.new()
+        await in_thread(bob, second)
+        async with person(stage) as eve:
+            await eve.resume(first)
+            async with stage.sidecar(name="other", thread_mode="resume", thread_id=first) as carol:
+                assert carol.agent_id != agent_id
+                for agent, thread_id in ((agent_id, second), (carol.agent_id, first)):
+                    sent = await stage.send(agent)
+                    await stage.until(sent.id, agent, Rung.SETTLED)
+                    assert (await stage.evidence(sent.id, agent))["in_context"]["threadId"] == thread_id
+                assert bob.exit_code is None

@@ -13,6 +13,7 @@ killed are therefore recovered from in the same way: by reading the inbox and th
 
 import os
 import uuid
+from dataclasses import replace
 from enum import IntEnum
 from functools import partial
 
@@ -36,6 +37,7 @@ from trio_relay.sidecar.connection import Wishes, attach, listen
 from trio_relay.sidecar.drain import Deliverer, Manner, drain
 from trio_relay.sidecar.heartbeat import heartbeat
 from trio_relay.sidecar.ledger import Ledger
+from trio_relay.sidecar.naming import settle_name
 from trio_relay.sidecar.outbox import Outbox
 from trio_relay.sidecar.permissions import SessionPermissions
 from trio_relay.sidecar.poll import poll_inbox
@@ -124,8 +126,12 @@ class _Sidecar:
 
     async def live(self) -> Exit:
         """Register, again whenever the relay has forgotten us, and serve each registration to its end."""
+        named = self._me.named_after is None
         while True:
             try:
+                if not named:
+                    await insist(self._settle_name, delays=self._relay_delays, on_failure=self._relay_away)
+                    named = True
                 agent = await insist(
                     partial(self._register, AgentStatus.ONLINE),
                     delays=self._relay_delays,
@@ -140,6 +146,15 @@ class _Sidecar:
             if end is not None:
                 return end
             log.warning("the relay has forgotten this agent, registering again", agent=agent.id)
+
+    async def _settle_name(self) -> None:
+        """Take up the name of the agent that was in the thread last."""
+        assert self._me.named_after is not None
+        name = await settle_name(self._relay, self._me, self._me.named_after)
+        if name != self._me.agent_id:
+            log.info("taking up the thread under another name", agent=name, instead_of=self._me.agent_id)
+            self._me = replace(self._me, agent_id=name)
+            self._book.update(agent_id=name)
 
     async def _bind_token(self, agent: Agent) -> None:
         """Have the token of the model's tools speak for this agent and no other."""

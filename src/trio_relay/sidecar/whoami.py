@@ -23,7 +23,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A sidecar's identity, settled when it starts."""
+    """A sidecar's identity, settled when it starts.
+
+    `named_after`: the thread that was given and that nobody before us had; whose it was, the relay may know better.
+    """
 
     agent_id: str
     instance_id: str
@@ -37,6 +40,7 @@ class Identity:
     sandbox: str | None
     settings: AgentSettings
     meta: dict[str, Any]
+    named_after: str | None = None
 
     @property
     def may_interrupt(self) -> Collection[Authority]:
@@ -112,10 +116,12 @@ def identify(
     succeeds = sidecar.thread_mode in {"resume", "auto"} and (
         wanted == predecessor.thread_id or takes_over(sidecar, predecessor)
     )
+    named_after = None
     if succeeds and predecessor.agent_id is not None:  # also of one that died before it had a thread
         own_id = predecessor.agent_id
     else:
         own_id = agent_id(host, sidecar.rig, project, wanted or instance_id)
+        named_after = wanted
     meta = dict(resolved.meta) | {
         "client": "codex",
         "cwd": cwd,
@@ -137,6 +143,7 @@ def identify(
         sandbox=sidecar.sandbox or (wished.sandbox if wished else None),
         settings=settings,
         meta=meta,
+        named_after=named_after,
     )
 
 
