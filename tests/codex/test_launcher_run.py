@@ -121,6 +121,17 @@ async def test_the_model_gets_the_relays_tools_and_no_command_line_shows_their_t
     assert "s3cret" not in told.values(), "the sidecar has a credential of its own"
 
 
+async def test_the_models_shell_finds_no_credential_that_speaks_for_others(place: Place) -> None:
+    plan = place.launch(
+        tools=RelayTools("http://relay", "session", 7), environment={"AGENT_RELAY_TOKEN": "everybodys"}
+    )
+    await run_until_signal(place, plan, sidecars=1)
+    found = place.codex.environment()
+    assert found["AGENT_RELAY_TOKEN"] == found[MCP_TOKEN_VARIABLE] == "session"
+    assert "everybodys" not in found.values()
+    assert place.sidecars()[0]["AGENT_RELAY_TOKEN"] == "everybodys"
+
+
 async def test_a_sidecar_that_dies_is_started_again_and_takes_up_the_thread(place: Place) -> None:
     place.plan((1, 70))
     assert await run_until_signal(place, place.launch(), sidecars=3) == 0

@@ -14,6 +14,8 @@ if os.path.exists("broken"):
     sys.exit("Error: something is wrong")
 with open("starts", "a") as starts:
     print(*sys.argv[1:], file=starts)
+with open("environment", "w") as environment:
+    print(*(f"{{name}}={{value}}" for name, value in os.environ.items()), sep="\\n", file=environment)
 sys.stderr.write("codex app-server (WebSockets)\\n  listening on: ws://127.0.0.1:")
 sys.stderr.flush()
 sys.stderr.write(f"{{port}}\\n  readyz: http://127.0.0.1:{{port}}/readyz\\n")
@@ -35,6 +37,11 @@ class StandInCodex:
     @property
     def broken(self) -> Path:
         return self.path / "broken"
+
+    def environment(self) -> dict[str, str]:
+        """What it found in its environment the last time it came up."""
+        lines = (self.path / "environment").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
 
     def starts(self) -> list[str]:
         """The arguments of each time it came up."""

@@ -55,6 +55,7 @@ _CONNECT_TIMEOUT = 30.0
 #: must be there before the TUI starts its thread, but the session is the TUI's.
 _ORIGINATOR = {"CODEX_INTERNAL_ORIGINATOR_OVERRIDE": "codex-tui"}
 _STATE_PATH = "AGENT_RELAY_CODEX_STATE_PATH"
+_RELAY_TOKEN = "AGENT_RELAY_TOKEN"  # noqa: S105  # a name, no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,7 @@ async def _end_on_signal(
 
 
 async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
-    environment = dict(plan.environment) if plan.headless else {**_ORIGINATOR, **plan.environment}
-    if plan.tools is not None and plan.tools.token is not None:
-        environment[MCP_TOKEN_VARIABLE] = plan.tools.token
+    environment = _app_server_environment(plan)
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
             partial(
@@ -150,6 +149,19 @@ async def _run_all(plan: Launch, run: RunDirectory, outcome: Outcome) -> None:
         else:
             await _with_tui(plan, run, url, outcome)
         nursery.cancel_scope.cancel()
+
+
+def _app_server_environment(plan: Launch) -> dict[str, str]:
+    """What the app-server gets, and with it every shell of the model: no credential that speaks for anybody else.
+
+    Codex 0.169 hides none of it from the model's commands, whatever it is called.
+    """
+    environment = dict(plan.environment) if plan.headless else {**_ORIGINATOR, **plan.environment}
+    if plan.tools is not None and plan.tools.token is not None:
+        environment[MCP_TOKEN_VARIABLE] = plan.tools.token
+        if plan.tools.token_id is not None and _RELAY_TOKEN in environment:
+            environment[_RELAY_TOKEN] = plan.tools.token
+    return environment
 
 
 async def _with_tui(plan: Launch, run: RunDirectory, url: str, outcome: Outcome) -> None:

@@ -53,7 +53,7 @@ def system_blueprint(service: RelayService) -> Blueprint:
         return Readiness(status="ready", version=__version__, node=service.peers.name, store=service.engine)
 
     @routes.get("/api/stats")
-    @api(responses={200: Stats}, scopes=(Scope.OBSERVE,))
+    @api(responses={200: Stats}, scopes=(Scope.OBSERVE, Scope.RECEIVE))
     async def stats() -> Stats:
         """Count what is in the room."""
         return await service.stats()
