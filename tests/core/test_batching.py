@@ -9,6 +9,7 @@ from trio_relay.core.batching import (
     Standing,
     choose_mode,
     client_id,
+    keeps_order,
     message_ids,
     next_batch,
     travels_alone,
@@ -25,13 +26,11 @@ def ids(batch: tuple[InboxMessage, ...]) -> list[int]:
 def inboxes(draw: st.DrawFn) -> list[InboxMessage]:
     messages = []
     for number in range(1, draw(st.integers(0, 12)) + 1):
-        kind = draw(
-            st.sampled_from(["plain", "plain", "plain", "claimable", "urgent", "start", "steer", "interrupt"])
-        )
+        kind = draw(st.sampled_from(["plain", "plain", "plain", "plain", "claimable", "urgent", *Delivery]))
         fields: dict[str, Any] = {}
         if kind == "urgent":
             fields["priority"] = "urgent"
-        elif kind in {"start", "steer", "interrupt"}:
+        elif kind in set(Delivery):
             fields["delivery"] = kind
         messages.append(
             inbox_message(
@@ -59,7 +58,8 @@ def test_every_message_travels_once_and_conversations_keep_their_order(inbox: li
     travelled = [message for batch in batches for message in batch]
     assert sorted(ids(tuple(travelled))) == [message.id for message in inbox]
     for conversation in {message.thread_id for message in inbox}:
-        order = [message.id for message in travelled if message.thread_id == conversation]
+        mine = [message for message in travelled if message.thread_id == conversation]
+        order = [message.id for message in mine if keeps_order(message)]
         assert order == sorted(order)
 
 
@@ -71,20 +71,44 @@ def test_a_batch_is_one_lone_message_or_ordinary_ones_oldest_first_within_bounds
         assert ids(batch) == sorted(ids(batch))
         if len(batch) > 1:
             assert not any(map(travels_alone, batch))
-            assert sum(len(message.body) for message in batch) <= batching.MAX_BATCH_CHARS + len(
-                batch[0].body
-            )
+            longest = max(len(message.body) for message in batch)
+            assert sum(len(message.body) for message in batch) <= batching.MAX_BATCH_CHARS + longest
             assert len(batch) <= batching.MAX_BATCH_MESSAGES
 
 
 @given(inboxes())
-def test_against_a_running_turn_only_start_and_what_follows_it_wait(inbox: list[InboxMessage]) -> None:
+def test_against_a_running_turn_start_and_what_follows_it_wait_and_so_does_what_wakes_nobody(
+    inbox: list[InboxMessage],
+) -> None:
     travelled = {message.id for batch in drained(inbox, active=True) for message in batch}
     starts: set[int] = set()
     for message in inbox:
-        if message.meta.get("delivery") == "start" and message.meta.get("priority") != "urgent":
+        if not keeps_order(message):
+            assert message.id not in travelled
+            continue
+        if message.meta.get("delivery") == "start":
             starts.add(message.thread_id)
         assert (message.id in travelled) == (message.thread_id not in starts)
+
+
+@given(inboxes(), st.booleans())
+def test_behind_what_waits_in_codex_s_queue_only_what_goes_there_as_well_goes(
+    inbox: list[InboxMessage], active: bool
+) -> None:
+    waiting, standing = list(inbox), Standing(active=active, queued={1}, digests_due=True)
+    while batch := next_batch(waiting, standing):
+        for message in batch:
+            assert message.thread_id != 1 or not keeps_order(message) or message.meta["delivery"] == "idle"
+        waiting = [message for message in waiting if message not in batch]
+
+
+@given(inboxes())
+def test_digests_begin_a_turn_only_when_they_are_due(inbox: list[InboxMessage]) -> None:
+    waiting = list(inbox)
+    while batch := next_batch(waiting, Standing(active=False, digests_due=False)):
+        assert any(message.meta.get("delivery") != "digest" for message in batch)
+        waiting = [message for message in waiting if message not in batch]
+    assert all(message.meta.get("delivery") == "digest" for message in waiting)
 
 
 def test_ordinary_messages_form_one_batch_around_a_claimable_one() -> None:
@@ -122,7 +146,9 @@ def test_modes() -> None:
     plain = inbox_message()
     assert choose_mode([plain], active=False) is Delivery.START
     assert choose_mode([plain], active=True) is Delivery.STEER
-    assert choose_mode([inbox_message(priority="urgent", authority="human")], active=True) is Delivery.INTERRUPT
+    assert (
+        choose_mode([inbox_message(priority="urgent", authority="human")], active=True) is Delivery.INTERRUPT
+    )
     assert choose_mode([inbox_message(priority="urgent", delivery="steer")], active=True) is Delivery.STEER
     assert choose_mode([inbox_message(delivery="interrupt")], active=False) is Delivery.START
     assert choose_mode([inbox_message(delivery="teleport")], active=True) is Delivery.STEER
