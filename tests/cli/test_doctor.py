@@ -163,12 +163,6 @@ BROKEN: Mapping[str, tuple[Callable[[Setup], object], str, str, str]] = {
     "an old codex": (codex_says("echo codex-cli 0.99.0"), "codex", "0.99.0 is too old", "npm install"),
     "a codex that fails": (codex_says("echo boom >&2; exit 3"), "codex", "boom", "npm install"),
     "config.toml is no TOML": (added("model = = 1\n"), "config", "line 1", "mend"),
-    "an MCP server of our name": (
-        added('[mcp_servers.trio_relay]\nurl = "x"\n'),
-        "config",
-        "mixed",
-        "rename or remove",
-    ),
     "CODEX_HOME that is not there": (
         with_env(CODEX_HOME="/nowhere"),
         "config",

@@ -187,7 +187,7 @@ def test_random_histories_keep_every_promise_on_postgresql(postgres_url: str) ->
                 return rooms[-1]
 
         run(PostgresMachine, POSTGRES_EXAMPLES)
-    assert sum(room.again for room in rooms) >= 10
+    assert any(room.again for room in rooms)
 
 
 def run(machine: type[RoomMachine], examples: int) -> None:

@@ -75,7 +75,7 @@ def check_codex(home: Home) -> Finding:
 
 
 def check_config(home: Home) -> tuple[Finding, dict[str, Any] | None]:
-    """Whether Codex can read its configuration, and whether something in it is in our way; and what it says, if it can."""
+    """Whether Codex can read its configuration; and what it says, if it can."""
     path = home.codex_home / "config.toml"
     if not home.codex_home.is_dir():
         if "CODEX_HOME" in (home.codex.environment if home.codex else {}):
@@ -91,11 +91,6 @@ def check_config(home: Home) -> tuple[Finding, dict[str, Any] | None]:
         meaning = tomllib.loads(content.decode().removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         return Finding("config", False, f"{path} cannot be read: {problem}", f"mend {path} there"), None
-    if MCP_SERVER in _table(meaning, "mcp_servers"):
-        fix = f"rename or remove [mcp_servers.{MCP_SERVER}] in {path}: codex-relay gives the server itself"
-        return Finding(
-            "config", False, f"mcp_servers.{MCP_SERVER} is mixed with the one of codex-relay", fix
-        ), meaning
     return Finding("config", True, str(path)), meaning
 
 

@@ -6,8 +6,8 @@ plugin from there into ``plugins/cache/MARKETPLACE/PLUGIN/VERSION`` of its own h
 
 The MCP server is the one over stdio: it reads our settings and tokens itself, and a relay that is down is said by the
 tool, not by a failure at Codex's start. It is called like the one `codex-relay` gives its sessions, which then wins,
-so the model never sees two (Codex 0.169). Its tools need no approval (``default_tools_approval_mode``): under approval
-policy ``never`` Codex otherwise refuses them all.
+so the model never sees two (Codex 0.169). Its tools need no approval (``default_tools_approval_mode``): a Codex that
+does not take the tools' own word that they are harmless refuses them under approval policy ``never``.
 
 Hooks of a plugin are not run until the user has looked at them, and Codex asks for that at its next start. So the one
 we have (`cli/hook.py`) is there only for who asks.
