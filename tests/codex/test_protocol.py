@@ -287,13 +287,15 @@ def test_a_review_ends_under_another_id_than_it_began_with() -> None:
         ({"httpConnectionFailed": {"httpStatusCode": 401}}, "httpConnectionFailed 401"),
         ({"responseStreamDisconnected": {"httpStatusCode": None}}, "responseStreamDisconnected"),
         ({"new": "kind"}, "new"),
+        ("other", "other 401"),
         ({}, None),
         (None, None),
         (7, None),
     ],
 )
 def test_what_codex_calls_a_failure_is_read(info: Any, failure: str | None) -> None:
-    ended = turn_ended({"id": "t", "status": "failed", "error": {"message": "no", "codexErrorInfo": info}})
+    message = "unexpected status 401 Unauthorized: no, url: http://model"
+    ended = turn_ended({"id": "t", "status": "failed", "error": {"message": message, "codexErrorInfo": info}})
     assert ended.failure == failure
 
 

@@ -300,12 +300,22 @@ def turn_ended(turn: Any) -> TurnEnded:
         text_at(turn, "status"),
         text_at(error, "message") if error is not None else None,
         spoken[-1] if spoken else None,
-        _failure(error.get("codexErrorInfo")) if isinstance(error, dict) else None,
+        _failure(error) if isinstance(error, dict) else None,
     )
 
 
-def _failure(info: Any) -> str | None:
-    """Read ``codexErrorInfo``: a word, or an object of one word and what is known of it."""
+_STATUS = re.compile(r"unexpected status (\d{3}) ")
+
+
+def _failure(error: dict[str, Any]) -> str | None:
+    """Read ``codexErrorInfo``: a word, or an object of one word and what is known of it.
+
+    Codex 0.130 and 0.150 have no word for a refusal of the provider's: its HTTP status stands in their message.
+    """
+    info = error.get("codexErrorInfo")
+    if info == "other":
+        status = _STATUS.match(str(error.get("message")))
+        return info if status is None else f"{info} {status[1]}"
     if isinstance(info, dict) and len(info) == 1:
         ((word, details),) = info.items()
         status = details.get("httpStatusCode") if isinstance(details, dict) else None
