@@ -40,6 +40,8 @@ SET default_transaction_isolation = 'read committed';
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
+#: Changes when the server has crashed, or another has taken its place; a restart in order leaves it.
+_LIFE = "SELECT stats_reset::text FROM pg_stat_bgwriter"
 #: What the URL need not say. Times in seconds, the last one in ms.
 _DEFAULTS = {
     "application_name": "trio-relay",
@@ -78,6 +80,8 @@ class RelayConnection(psycopg.Connection[Row]):
     """A connection that knows whether its present transaction is alone, and whether it may write at all."""
 
     alone = False
+    #: Between two connections of the same life the server has not forgotten a transaction; None: it does not say.
+    life: str | None = None
     read_only_by_choice = False
 
 
@@ -100,6 +104,8 @@ def connect(url: str, *, readonly: bool = False) -> RelayConnection:
         connection.prepared_max = 1000  # every statement we have, in a few shapes
         connection.execute(_SESSION.encode())
         connection.execute(_DURABLE)
+        row = connection.execute(_LIFE).fetchone()
+        connection.life = None if row is None else row[0]
         if readonly:
             connection.execute("SET default_transaction_read_only = on")
             connection.read_only_by_choice = True

@@ -39,9 +39,13 @@ class NotAlone:
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """The connection was lost while it committed: only the server knows whether transaction `xid` gave `result`."""
+    """The connection was lost while it committed: only the server knows whether transaction `xid` gave `result`.
+
+    `life` is that of the connection.
+    """
 
     xid: str
+    life: str | None
     result: outcome.Outcome[Any]
     reason: str
 
@@ -86,10 +90,15 @@ class Seat:
             return self._failed(error)
         return Done(result)
 
-    def fate(self, xid: str) -> str | Failed | None:
-        """What became of a transaction: ``committed``, ``aborted``, ``in progress``; None: too long ago to tell."""
+    def fate(self, unsure: Unsure) -> str | Failed | None:
+        """What became of a transaction: ``committed``, ``aborted``, ``in progress``; None: too long ago to tell.
+
+        ``doubtful``: one of this number has committed, but maybe another. A server that crashes gives numbers a second
+        time whose transactions had left nothing on its disk, and one that takes its place has numbers of its own.
+        """
         try:
-            row = self._connected().execute("SELECT pg_xact_status(%s::xid8)", (xid,)).fetchone()
+            connection = self._connected()
+            row = connection.execute("SELECT pg_xact_status(%s::xid8)", (unsure.xid,)).fetchone()
         except psycopg.Error as error:
             if (
                 error.sqlstate == "22023"
@@ -97,7 +106,8 @@ class Seat:
                 return "aborted"
             return self._failed(error)
         status: str | None = None if row is None else row[0]
-        return status
+        same = unsure.life is not None and connection.life == unsure.life
+        return "doubtful" if status == "committed" and not same else status
 
     def close(self) -> None:
         """Give the connection up."""
@@ -119,7 +129,7 @@ class Seat:
         except psycopg.Error as error:
             if connection.closed:
                 self.close()
-                return Unsure(xid, result, weather(error) or LOST)
+                return Unsure(xid, connection.life, result, weather(error) or LOST)
             return self._failed(error)
         if ended != "COMMIT":  # the server undid it, and says so only here
             raise RuntimeError("an operation went on after a statement of its own had failed")

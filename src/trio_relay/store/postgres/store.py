@@ -189,19 +189,19 @@ class PostgresStore:
         """Ask until the server knows what became of a transaction.
 
         Raises:
-            Unavailable: it cannot be known in time (code ``outcome_unknown``).
+            Unavailable: it cannot be known, or not in time (code ``outcome_unknown``).
 
         """
         while True:
-            status = await self._run_sync(seat.fate, unsure.xid)
+            status = await self._run_sync(seat.fate, unsure)
             if status == "committed":
                 return Done(unsure.result)
             if status == "aborted":
                 return Failed(f"the store cannot be used now: {unsure.reason}")
-            if not await patience.pause():
+            if status == "doubtful" or not await patience.pause():
                 raise Unavailable(
-                    "the connection to the database was lost during the commit, and whether it was done is not known "
-                    "yet: repeat the request (a send with the same idempotencyKey is done once)",
+                    "the connection to the database was lost during the commit, and whether it was done is not known"
+                    ": repeat the request (a send with the same idempotencyKey is done once)",
                     code="outcome_unknown",
                 )
 
