@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from support.messages import inbox_message
 from trio_relay.codex.protocol import TurnEnded
+from trio_relay.core.batching import message_ids
 from trio_relay.core.model import Delivery, Rung
 from trio_relay.sidecar.handoff import HandOff, Phase
 from trio_relay.sidecar.jobs import Conclude, Job, Tell
@@ -166,12 +167,44 @@ class Books(RuleBasedStateMachine):
         self.pending: list[HandOff] = []  # accepted by the turn, not yet in context
         self.thread: list[tuple[str, str]] = []  # client id, turn: what stands in the thread
         self.calling: HandOff | None = None
+        self.queue: list[HandOff] = []  # in Codex's queue
+        self.withdrawn: set[int] = set()
 
-    @rule(count=st.integers(1, 3), claimable=st.booleans())
-    def arrive(self, count: int, claimable: bool) -> None:
+    @rule(count=st.integers(1, 3), claimable=st.booleans(), idle=st.booleans())
+    def arrive(self, count: int, claimable: bool, idle: bool) -> None:
         numbers = range(self.arrived + 1, self.arrived + count + 1)
         self.arrived += count
-        self.books.take_in([inbox_message(n, claimable=claimable) for n in numbers], self.now)
+        how: Any = {"delivery": "idle"} if idle else {}
+        self.books.take_in([inbox_message(n, claimable=claimable, **how) for n in numbers], self.now)
+
+    @precondition(lambda self: self.arrived)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        number = data.draw(st.integers(1, self.arrived))
+        self.withdrawn.add(number)
+        self.books.withdrawn(number)
+
+    @rule()
+    def take_out_of_the_queue_what_was_withdrawn(self) -> None:
+        for handoff in self.books.in_queue:
+            if handoff.message_ids <= handoff.withdrawn and handoff in self.queue:
+                self.queue.remove(handoff)
+                self.books.finish(handoff, Rung.RETRACTED, {})
+
+    @precondition(lambda self: self.queue and self.turn is None)
+    @rule(told=st.booleans())
+    def the_queue_moves_on(self, told: bool) -> None:
+        self.turns += 1
+        self.turn = f"T{self.turns}"
+        self.pending.append(self.queue.pop(0))
+        if told:
+            self.look_into_the_queue()
+
+    @rule()
+    def look_into_the_queue(self) -> None:
+        for handoff in self.books.in_queue:
+            if handoff not in self.queue:
+                self.books.left_queue(handoff, self.now, taken_out=False)
 
     @precondition(lambda self: self.calling is None and not self.books.doubtful)
     @rule()
@@ -179,10 +212,14 @@ class Books(RuleBasedStateMachine):
         self.now += 10
         handoff, _ = self.books.next(self.now, active=self.turn is not None, window=0.6)
         if handoff is not None:
-            standing = {client for client, _ in self.thread}
-            assert handoff.client_id not in standing, "said twice"
-            self.books.begin(handoff, Delivery.START, "t")
-            self.calling = handoff
+            standing = {number for client, _ in self.thread for number in message_ids(client)}
+            assert not standing & handoff.message_ids, "said twice"
+            assert handoff not in self.queue, "queued twice"
+            self.books.begin(
+                handoff, Delivery.IDLE if handoff.asked is Delivery.IDLE else Delivery.START, "t"
+            )
+            if self.books.narrow(handoff, self.withdrawn):  # as the relay says
+                self.calling = handoff
 
     @precondition(lambda self: self.calling is not None)
     @rule(outcome=st.sampled_from(["accepted", "refused", "done, answer lost", "never heard of"]))
@@ -191,6 +228,14 @@ class Books(RuleBasedStateMachine):
         assert handoff is not None
         if outcome == "refused":
             self.books.refused(handoff, "no", self.now)
+            return
+        if handoff.asked is Delivery.IDLE:
+            if outcome != "never heard of":
+                self.queue.append(handoff)
+            if outcome == "accepted":
+                self.books.queued(handoff, handoff.client_id, self.turn)
+            else:
+                self.books.connection_lost()
             return
         if outcome != "never heard of":
             if self.turn is None:
@@ -234,6 +279,9 @@ class Books(RuleBasedStateMachine):
     @precondition(lambda self: self.calling is None)
     @rule()
     def read_the_thread(self) -> None:
+        for handoff in self.books.doubtful:
+            if handoff in self.queue:
+                self.books.queued(handoff, handoff.client_id, self.turn)
         for number, (client, turn) in enumerate(self.thread):
             self.books.saw(client, turn, f"i{number}", "t")
         for handoff in self.books.unfollowed({self.turn or ""}):
@@ -253,7 +301,7 @@ class Books(RuleBasedStateMachine):
                 assert job.evidence["clientId"] in standing
 
     def teardown(self) -> None:
-        """Let everything come to its end: each message is concluded exactly once."""
+        """Let everything come to its end: each message is concluded exactly once, or was withdrawn."""
         if not hasattr(self, "books"):
             return
         if self.calling is not None:
@@ -263,12 +311,18 @@ class Books(RuleBasedStateMachine):
                 break
             if self.turn is not None:
                 self.end_turn("completed")
+            self.take_out_of_the_queue_what_was_withdrawn()
+            while self.queue:
+                self.the_queue_moves_on(told=True)
+                self.end_turn("completed")
             self.read_the_thread()
             self.now += 1000
             self.hand_off()
             if self.calling is not None:
                 self.answer("accepted")
-        assert sorted(self._concluded()) == list(range(1, self.arrived + 1))
+        concluded = self._concluded()
+        assert len(concluded) == len(set(concluded))
+        assert set(range(1, self.arrived + 1)) - set(concluded) <= self.withdrawn
         assert all(phase is Phase.OVER for phase in self._phases())
 
     def _concluded(self) -> list[int]:
