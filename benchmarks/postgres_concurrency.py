@@ -26,7 +26,6 @@ import trio
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.postgres import databases_for_tests
-
 from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.relay.operations import agents, messages
 from trio_relay.relay.operations.tx import Policy, Tx
