@@ -10,7 +10,7 @@ from trio_relay.codex.protocol import TurnEnded
 from trio_relay.core.batching import message_ids
 from trio_relay.core.model import Delivery, Rung
 from trio_relay.sidecar.handoff import HandOff, Phase
-from trio_relay.sidecar.jobs import Conclude, Job, Tell
+from trio_relay.sidecar.jobs import Conclude, Finish, Job, Tell
 from trio_relay.sidecar.ledger import SILENCE, Ledger
 from trio_relay.sidecar.replies import replies_owed
 from trio_relay.sidecar.state_file import InFlight
@@ -299,6 +299,13 @@ class Books(RuleBasedStateMachine):
         for job in getattr(self, "jobs", []):
             if isinstance(job, Tell) and job.rung is Rung.IN_CONTEXT:
                 assert job.evidence["clientId"] in standing
+
+    @invariant()
+    def nothing_that_stands_in_the_thread_is_called_taken_back(self) -> None:
+        standing = {n for client, _ in getattr(self, "thread", []) for n in message_ids(client)}
+        for job in getattr(self, "jobs", []):
+            if isinstance(job, Finish):
+                assert not standing & job.handoff.message_ids
 
     def teardown(self) -> None:
         """Let everything come to its end: each message is concluded exactly once, or was withdrawn."""
