@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import structlog
@@ -14,6 +15,7 @@ from trio.testing import MockClock
 
 from support.postgres import PostgresDatabases, databases_for_tests
 from support.relay import Room, open_room
+from trio_relay.store.postgres import prepare
 
 # How long an example takes says nothing: other work shares the machine.
 settings.register_profile("trio-relay", deadline=None)
@@ -22,6 +24,22 @@ settings.load_profile("trio-relay")
 
 #: More virtual seconds than any test lets pass.
 A_LONG_TIME = 100 * 86_400
+
+
+@pytest.fixture(scope="session")
+def postgres_with_schema(postgres: PostgresDatabases) -> Iterator[str]:
+    """The name of a database with the schema and nothing in it, to make others of."""
+    with postgres.database() as url:
+        name = urlsplit(url).path.removeprefix("/")
+        prepare(url, name)
+        yield name
+
+
+@pytest.fixture
+def room_url(postgres: PostgresDatabases, postgres_with_schema: str) -> Iterator[str]:
+    """The URL of a database of the test's own that has the schema."""
+    with postgres.database(template=postgres_with_schema) as url:
+        yield url
 
 
 @pytest.fixture
@@ -33,7 +51,7 @@ def engine() -> str:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, engine: str) -> str | None:
     """The URL of the database of `room`; None: a file."""
-    url: str | None = request.getfixturevalue("postgres_url") if engine == "postgres" else None
+    url: str | None = request.getfixturevalue("room_url") if engine == "postgres" else None
     return url
 
 

@@ -19,7 +19,6 @@ from trio_relay.core.wire_tasks import IntegrationEvent, TaskClaim, TaskStatusCh
 from trio_relay.errors import RelayError
 from trio_relay.relay.operations import integrations, pairs, tasks
 from trio_relay.relay.operations.tx import Policy
-from trio_relay.store.postgres import prepare
 from trio_relay.store.postgres.connection import connect
 
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "150"))
@@ -174,11 +173,10 @@ def test_random_histories_keep_every_promise() -> None:
     assert RoomMachine.steps >= 5_000
 
 
-def test_random_histories_keep_every_promise_on_postgresql(postgres_url: str) -> None:
+def test_random_histories_keep_every_promise_on_postgresql(room_url: str) -> None:
     """With every operation beside others that may be, its locks in order; those that must be alone are run again so."""
-    prepare(postgres_url, "a test's database")
     rooms: list[PostgresSyncRoom] = []
-    with connect(postgres_url) as connection:
+    with connect(room_url) as connection:
 
         class PostgresMachine(WholeRoomMachine):
             @staticmethod

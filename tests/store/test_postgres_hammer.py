@@ -150,14 +150,14 @@ class Hammer:
             place = page.end
 
 
-async def test_everybody_at_once(postgres_url: str) -> None:
+async def test_everybody_at_once(room_url: str) -> None:
     hammer = Hammer(seed=1)
     by_seq: dict[str, set[int]] = {agent: set() for agent in AGENTS}
     by_id: dict[str, set[int]] = {agent: set() for agent in AGENTS}
     events: list[int] = []
     async with (
-        open_postgres(postgres_url, run_sync=trio.to_thread.run_sync, connections=8) as one,
-        open_postgres(postgres_url, run_sync=trio.to_thread.run_sync, connections=8) as other,
+        open_postgres(room_url, run_sync=trio.to_thread.run_sync, connections=8) as one,
+        open_postgres(room_url, run_sync=trio.to_thread.run_sync, connections=8) as other,
     ):
         for agent in AGENTS:
             await hammer.call(one, agents.register, AgentRegistration(id=agent, ready=True))
@@ -170,7 +170,7 @@ async def test_everybody_at_once(postgres_url: str) -> None:
                 for number in range(CALLERS):
                     striking.start_soon(hammer.strike, (one, other)[number % 2], OPERATIONS // CALLERS)
             hammer.over = True
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(room_url) as connection:
         arrived: dict[str, set[int]] = {agent: set() for agent in AGENTS}
         for agent, message in connection.execute("SELECT agent_id, message_id FROM inbox").fetchall():
             arrived[agent].add(message)

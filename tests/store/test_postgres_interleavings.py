@@ -29,9 +29,9 @@ Three = tuple[Reader, Writer, Writer]
 
 
 @pytest.fixture
-def three(postgres_url: str) -> Iterator[Three]:
+def three(room_url: str) -> Iterator[Three]:
     """bob, cat and dan are there; one reads, two write."""
-    with writers(postgres_url) as (reader, (one, other)):
+    with writers(room_url) as (reader, (one, other)):
         for name in ("bob", "cat", "dan"):
             one.try_to(agents.register, AgentRegistration(id=name, ready=True), alone=True).result()
         yield reader, one, other
@@ -88,10 +88,10 @@ class TestNoCursorSkips:
         rest = poll(reader, "dan", since_id=first[-1].id if first else 0)
         assert [message.body for message in (*first, *rest)] == ["slow", "quick"]
 
-    def test_a_message_that_waited_before_it_had_its_number(self, postgres_url: str) -> None:
+    def test_a_message_that_waited_before_it_had_its_number(self, room_url: str) -> None:
         """It goes to both; the inbox of one is held by somebody, the other gets something else meanwhile."""
         held, free = sorted(("bob", "cat"), key=lambda name: key_of(Kind.INBOX, (name,)))
-        with writers(postgres_url, 3) as (reader, (holder, slow, quick)):
+        with writers(room_url, 3) as (reader, (holder, slow, quick)):
             for name in (held, free):
                 slow.try_to(agents.register, AgentRegistration(id=name), alone=True).result()
             holder.begin().do(Tx.lock_inboxes, [held])

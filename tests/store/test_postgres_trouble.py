@@ -12,13 +12,12 @@ import pytest
 import trio
 
 from support.check_store import bodies, joining, on, sending
-from support.postgres import PostgresDatabases, PostgresServer, private_server
+from support.postgres import PostgresServer, private_server
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import StatusChange
-from trio_relay.errors import NotFound, RelayError, Unavailable
+from trio_relay.errors import NotFound, Unavailable
 from trio_relay.relay.operations import agents
-from trio_relay.store import open_store
-from trio_relay.store.postgres import PostgresStore, name_of, open_postgres
+from trio_relay.store.postgres import PostgresStore, open_postgres
 from trio_relay.store.postgres import connection as postgres_connection
 from trio_relay.store.postgres import seat as postgres_seat
 from trio_relay.store.postgres import store as postgres_store
@@ -53,17 +52,17 @@ def end_sessions(url: str) -> None:
 
 
 class TestTheConnectionIsLost:
-    async def test_between_two_operations_nobody_notices(self, postgres_url: str) -> None:
-        async with opened(postgres_url) as store:
+    async def test_between_two_operations_nobody_notices(self, room_url: str) -> None:
+        async with opened(room_url) as store:
             await store.write(joining("bob"))
             await store.read(lambda _: None)
-            end_sessions(postgres_url)
+            end_sessions(room_url)
             await store.write(sending("one"))
-            end_sessions(postgres_url)
+            end_sessions(room_url)
             assert await bodies(store) == ["one"]
 
-    async def test_before_the_commit_the_operation_is_run_again(self, postgres_url: str) -> None:
-        async with opened(postgres_url) as store:
+    async def test_before_the_commit_the_operation_is_run_again(self, room_url: str) -> None:
+        async with opened(room_url) as store:
             await store.write(joining("bob"))
             runs: list[int] = []
 
@@ -71,7 +70,7 @@ class TestTheConnectionIsLost:
                 runs.append(connection.info.backend_pid)
                 sent = sending("one")(connection)
                 if len(runs) == 1:
-                    end_sessions(postgres_url)
+                    end_sessions(room_url)
                 connection.execute("SELECT 1")
                 return sent
 
@@ -81,12 +80,12 @@ class TestTheConnectionIsLost:
 
     @pytest.mark.parametrize("reaches", [True, False], ids=["the commit was done", "the commit was not done"])
     async def test_during_the_commit_the_server_is_asked(
-        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch, reaches: bool
+        self, room_url: str, monkeypatch: pytest.MonkeyPatch, reaches: bool
     ) -> None:
         """The answer to COMMIT is lost; or COMMIT itself."""
-        async with opened(postgres_url) as store:
+        async with opened(room_url) as store:
             await store.write(joining("bob"))
-            losing = cut_at_commit(postgres_url, reaches=reaches)
+            losing = cut_at_commit(room_url, reaches=reaches)
             monkeypatch.setattr(postgres_connection.RelayConnection, "execute", losing)
             heard: list[int] = []
             sent = await store.write(sending("one"), after=heard.append)
@@ -94,12 +93,12 @@ class TestTheConnectionIsLost:
             assert await bodies(store) == ["one"]
 
     async def test_and_the_server_stays_away_the_caller_hears_that_it_is_not_known(
-        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+        self, room_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(postgres_store, "PATIENCE", 0.3)
-        async with opened(postgres_url) as store:
+        async with opened(room_url) as store:
             await store.write(joining("bob"))
-            losing = cut_at_commit(postgres_url, reaches=True)
+            losing = cut_at_commit(room_url, reaches=True)
             monkeypatch.setattr(postgres_connection.RelayConnection, "execute", losing)
             monkeypatch.setattr(postgres_seat.Seat, "fate", lambda *_: postgres_seat.Failed("away"))
             with pytest.raises(Unavailable) as unknown:
@@ -176,7 +175,7 @@ class TestTheServerIsAway:
             assert await bodies(store) == ["before", "after"]
 
     async def test_a_short_absence_is_waited_out(
-        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+        self, room_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         attempts: list[str] = []
 
@@ -187,7 +186,7 @@ class TestTheServerIsAway:
             return postgres_connection.connect(url, **how)
 
         monkeypatch.setattr(postgres_store, "connect", connect)
-        async with opened(postgres_url, connections=2) as store:
+        async with opened(room_url, connections=2) as store:
             await store.write(joining("bob"))
         assert len(attempts) == 4
 
@@ -222,9 +221,9 @@ def silent_server() -> Iterator[str]:
 
 
 class TestTransactionsInEachOthersWay:
-    async def test_a_deadlock_is_tried_again(self, postgres_url: str) -> None:
+    async def test_a_deadlock_is_tried_again(self, room_url: str) -> None:
         """Not by anything of ours, which locks in one order: by somebody else in the database."""
-        async with opened(postgres_url, connections=4) as store:
+        async with opened(room_url, connections=4) as store:
             await store.write(joining("bob"))
             await store.write(joining("cat"))
             both = threading.Barrier(2)
@@ -245,8 +244,8 @@ class TestTransactionsInEachOthersWay:
                 nursery.start_soon(partial(store.write, touch("cat", "bob"), alone=False))
             assert len(runs) == 3
 
-    async def test_an_operation_that_asks_to_be_alone_is_run_again_alone(self, postgres_url: str) -> None:
-        async with opened(postgres_url) as store:
+    async def test_an_operation_that_asks_to_be_alone_is_run_again_alone(self, room_url: str) -> None:
+        async with opened(room_url) as store:
             await store.write(joining("bob"))
             runs: list[bool] = []
 
@@ -259,13 +258,13 @@ class TestTransactionsInEachOthersWay:
             assert (await store.read(on(agents.get_agent, "bob"))).status is AgentStatus.OFFLINE
 
     async def test_somebody_who_holds_the_room_too_long_is_weather(
-        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+        self, room_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(postgres_connection, "_SESSION", "SET lock_timeout = '100ms'")
         monkeypatch.setattr(postgres_store, "PATIENCE", 0.3)
-        async with opened(postgres_url) as store:
+        async with opened(room_url) as store:
             await store.write(joining("bob"))
-            with psycopg.connect(postgres_url) as frozen:
+            with psycopg.connect(room_url) as frozen:
                 frozen.execute("SELECT begin_change(false)")
                 await store.write(sending("beside"), alone=False)
                 with pytest.raises(Unavailable, match="busy"):
@@ -273,11 +272,9 @@ class TestTransactionsInEachOthersWay:
             await store.write(sending("again"))
             assert await bodies(store) == ["beside", "again"]
 
-    async def test_a_transaction_in_which_nothing_happens_is_ended_by_the_server(
-        self, postgres_url: str
-    ) -> None:
+    async def test_a_transaction_in_which_nothing_happens_is_ended_by_the_server(self, room_url: str) -> None:
         """A node that freezes in the middle does not hold the room for ever."""
-        async with opened(postgres_url) as store:
+        async with opened(room_url) as store:
 
             def settings(connection: Any) -> dict[str, str]:
                 names = ("idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout")
@@ -290,9 +287,9 @@ class TestTransactionsInEachOthersWay:
             }
 
     async def test_a_bug_in_one_operation_is_its_callers_and_leaves_the_connection_usable(
-        self, postgres_url: str
+        self, room_url: str
     ) -> None:
-        async with opened(postgres_url, connections=2) as store:
+        async with opened(room_url, connections=2) as store:
             await store.write(joining("bob"))
             for verb in (store.write, store.read):
                 with pytest.raises(psycopg.errors.UndefinedTable):
@@ -312,8 +309,8 @@ def swallow(connection: Any) -> None:
 
 
 class TestMoreCallersThanConnections:
-    async def test_reads_and_writes_take_turns(self, postgres_url: str) -> None:
-        async with opened(postgres_url, connections=2) as store:
+    async def test_reads_and_writes_take_turns(self, room_url: str) -> None:
+        async with opened(room_url, connections=2) as store:
             await store.write(joining("bob"))
 
             async def ask(number: int) -> None:
@@ -331,11 +328,11 @@ class TestMoreCallersThanConnections:
             assert held == 2
 
     async def test_readers_that_are_all_taken_are_weather_after_a_while(
-        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+        self, room_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(postgres_store, "PATIENCE", 0.2)
         release = threading.Event()
-        async with opened(postgres_url, connections=2) as store, trio.open_nursery() as nursery:
+        async with opened(room_url, connections=2) as store, trio.open_nursery() as nursery:
             nursery.start_soon(store.read, lambda _: release.wait(20))
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(Unavailable, match="busy"):
@@ -343,121 +340,13 @@ class TestMoreCallersThanConnections:
             release.set()
 
 
-class TestADatabaseThatWillNotDo:
-    @pytest.mark.parametrize(
-        "bad",
-        [
-            "postgresql://ann:s3cret@127.0.0.1:notaport/room",
-            "postgresql://ann:s3cret@127.0.0.1:5432/room?s3cret=1",
-            "postgresql://ann:s3cret@[::1/room",
-            "postgresql://ann:s3/cret@127.0.0.1/room",
-        ],
-    )
-    async def test_a_url_that_cannot_be_understood(self, bad: str) -> None:
-        with pytest.raises(RelayError) as refused:
-            async with open_store(bad):
-                pass
-        assert refused.value.code == "bad_database_url"
-        assert "s3" not in whole_text(refused.value)
-
-    async def test_nobody_listens_there(self) -> None:
-        with pytest.raises(RelayError, match="nothing listens there") as refused:
-            async with open_store("postgresql://ann:s3cret@127.0.0.1:1/room"):
-                pass
-        assert refused.value.code == "bad_store"
-        assert "s3cret" not in whole_text(refused.value)
-
-    async def test_a_wrong_password(self, server: PostgresServer) -> None:
-        server.execute("CREATE ROLE ann LOGIN PASSWORD 'right'")
-        rules = server._data / "pg_hba.conf"
-        before = rules.read_text()
-        rules.write_text(f"host all ann 127.0.0.1/32 scram-sha-256\n{before}")
-        server.execute("SELECT pg_reload_conf()")
-        wrong = f"postgresql://ann:s3cret@127.0.0.1:{server.port}/postgres"
-        with pytest.raises(RelayError, match="user or password") as refused:
-            async with open_store(wrong):
-                pass
-        assert "s3cret" not in whole_text(refused.value)
-
-    async def test_there_is_no_such_database(self, postgres: PostgresDatabases) -> None:
-        with pytest.raises(RelayError, match="no such database"):
-            async with open_store(postgres.url_of("nowhere")):
-                pass
-
-    async def test_another_encoding(self, postgres: PostgresDatabases) -> None:
-        postgres.execute(
-            "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-        )
-        try:
-            with pytest.raises(RelayError, match="encoding is LATIN1"):
-                async with open_store(postgres.url_of("latin")):
-                    pass
-        finally:
-            postgres.execute("DROP DATABASE latin")
-
-    async def test_a_newer_schema(self, postgres_url: str) -> None:
-        async with open_store(postgres_url):
-            pass
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute("INSERT INTO schema_version (version) VALUES (999)")
-        with pytest.raises(RelayError) as refused:
-            async with open_store(postgres_url):
-                pass
-        assert refused.value.code == "store_too_new"
-
-    async def test_the_driver_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(__import__("sys").modules, "trio_relay.store.postgres", None)
-        with pytest.raises(RelayError, match=r"trio-relay\[postgres\]") as refused:
-            async with open_store("postgresql://127.0.0.1/room"):
-                pass
-        assert refused.value.code == "no_driver"
-
-
-def whole_text(error: BaseException | None) -> str:
-    """Everything a traceback of it would show."""
-    text = ""
-    while error is not None:
-        text += f"{error!r} {error}"
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return text
-
-
-async def test_several_nodes_that_start_at_once_make_the_schema_once(postgres_url: str) -> None:
-    async def start() -> None:
-        async with opened(postgres_url, connections=2) as store:
-            await store.read(lambda _: None)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(6):
-            nursery.start_soon(start)
-    with psycopg.connect(postgres_url) as connection:
-        assert connection.execute("SELECT count(*) FROM schema_version").fetchone() == (1,)
-
-
-async def test_an_answer_means_synced_also_where_the_server_would_not_wait(postgres_url: str) -> None:
-    database = name_of(postgres_url).rpartition("/")[2]
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
-    async with opened(postgres_url) as store:
-        assert await store.write(lambda c: c.execute("SHOW synchronous_commit").fetchone()[0]) == "on"
-
-
-async def test_a_store_is_called_by_its_url_without_the_password(postgres_url: str) -> None:
-    async with opened(postgres_url) as store:
-        assert isinstance(store, PostgresStore)
-        assert store.name == postgres_url
-    assert name_of("postgresql://ann:s3cret@db.example:5433/room?sslmode=require") == (
-        "postgresql://ann@db.example:5433/room"
-    )
-
-
-async def test_an_error_of_the_operation_is_raised_as_it_is(postgres_url: str) -> None:
+async def test_an_error_of_the_operation_is_raised_as_it_is(room_url: str) -> None:
     error = NotFound("nobody")
 
     def fail(_: Any) -> None:
         raise error
 
-    async with opened(postgres_url) as store:
+    async with opened(room_url) as store:
         with pytest.raises(NotFound) as raised:
             await store.write(fail, alone=False)
     assert raised.value is error

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from support.check_store import on
-from trio_relay.store.postgres import RelayConnection, prepare
+from trio_relay.store.postgres import RelayConnection
 from trio_relay.store.postgres.connection import connect
 from trio_relay.store.postgres.seat import begin
 
@@ -95,8 +95,7 @@ class Reader:
 
 @contextmanager
 def writers(url: str, count: int = 2) -> Iterator[tuple[Reader, list[Writer]]]:
-    """Make the schema; answer somebody to read and so many to write."""
-    prepare(url, "a test's database")
+    """Answer somebody to read and so many to write, in a database that has the schema."""
     with ExitStack() as stack:
         watcher = stack.enter_context(psycopg.connect(url, autocommit=True))
         reader = stack.enter_context(connect(url, readonly=True))
