@@ -175,13 +175,20 @@ class FakeThread:
 
     def inject(self, items: list[dict[str, Any]]) -> None:
         """thread/inject_items: into the history at once, or with the running turn's next model request."""
+        if self.before_0150:
+            items = [{name: value for name, value in item.items() if name != "id"} for item in items]
         if self.turn is None:
             self.rollout.history.extend(items)
         else:
             self.turn.injected.extend(items)
         self.rollout.on_disk = True
-        if self.before_0150:
-            items = [{name: value for name, value in item.items() if name != "id"} for item in items]
+
+    def review(self, nursery: trio.Nursery, instructions: str) -> dict[str, Any]:
+        """review/start: a turn that takes no texts, and is told to begin under an id it does not have."""
+        answer = self.accept(nursery, Said(instructions, None))
+        assert self.turn is not None
+        self.turn.started_as = next(self.ids)
+        return answer
 
     def steer(self, expected: str, said: Said) -> str:
         """turn/steer: into the running turn if it is the expected one."""
@@ -189,6 +196,10 @@ class FakeThread:
             raise Refusal("no active turn to steer")
         if self.turn.id != expected:
             raise Refusal(f"expected active turn id `{expected}` but found `{self.turn.id}`")
+        if self.turn.started_as is not None:
+            message = "cannot steer a review turn"
+            info = {"activeTurnNotSteerable": {"turnKind": "review"}}
+            raise Refusal(message, data={"message": message, "codexErrorInfo": info})
         self._add(said)
         return self.turn.id
 
@@ -196,10 +207,6 @@ class FakeThread:
         """turn/interrupt: the turn ends where it is, and what it has not consumed is lost."""
         if self.turn is None or not self.turn.begun:
             raise Refusal("no active turn to interrupt")
-        if self.turn.started_as is not None:
-            message = "cannot steer a review turn"
-            info = {"activeTurnNotSteerable": {"turnKind": "review"}}
-            raise Refusal(message, data={"message": message, "codexErrorInfo": info})
         if self.turn.id != expected:
             raise Refusal(f"expected active turn id {expected} but found {self.turn.id}")
         turn, self.turn = self.turn, None
@@ -363,9 +370,6 @@ class FakeThread:
         self.broadcast("thread/status/changed", {"threadId": self.id, "status": self.describe()["status"]})
 
 
-def _message(role: str, text: str) -> dict[str, Any]:
-    kind = "output_text" if role == "assistant" else "input_text"
-    return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
 def _error_info(failure: Failure) -> Any:
     if failure.kind in {"usage_limit_reached", "insufficient_quota"}:
         return "usageLimitExceeded"
@@ -376,3 +380,6 @@ def _error_info(failure: Failure) -> Any:
     return "other"
 
 
+def _message(role: str, text: str) -> dict[str, Any]:
+    kind = "output_text" if role == "assistant" else "input_text"
+    return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}

@@ -15,6 +15,7 @@ from trio_relay import __version__
 from trio_relay.codex.capabilities import capabilities_of
 from trio_relay.codex.connection import Connection
 from trio_relay.codex.dial import Dial, dial_url
+from trio_relay.codex.hearing import UNWANTED_STREAMS, wanted
 from trio_relay.codex.protocol import (
     CallFailed,
     Notification,
@@ -31,26 +32,6 @@ from trio_relay.codex.protocol import (
 )
 from trio_relay.errors import ConnectionLost, Invalid, RelayError
 
-#: Streams of small pieces nobody here reads; the whole comes with ``item/completed``. Exact names, unknown ones pass.
-UNWANTED_STREAMS = (
-    "item/agentMessage/delta",
-    "item/plan/delta",
-    "item/reasoning/summaryTextDelta",
-    "item/reasoning/summaryPartAdded",
-    "item/reasoning/textDelta",
-    "item/commandExecution/outputDelta",
-    "item/fileChange/outputDelta",
-    "item/fileChange/patchUpdated",
-    "item/mcpToolCall/progress",
-    "command/exec/outputDelta",
-    "process/outputDelta",
-    "turn/diff/updated",
-    "turn/plan/updated",
-    "thread/tokenUsage/updated",
-    "account/rateLimits/updated",
-)
-_WANTED = ("thread/", "turn/", "error")
-_WANTED_ITEMS = ("userMessage", "agentMessage")
 #: What a sandbox is called on the command line, and in the protocol.
 SANDBOXES = {
     "read-only": "readOnly",
@@ -80,14 +61,6 @@ class Attached:
     status: str
     turn_id: str | None
     permissions: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-
-def wanted(notification: Notification) -> bool:
-    """Say whether a notification is about a thread's state or its conversation, not about tools at work."""
-    if notification.method in {"item/started", "item/completed"}:
-        item = notification.params.get("item")
-        return isinstance(item, dict) and item.get("type") in _WANTED_ITEMS
-    return notification.method.startswith(_WANTED)
 
 
 def _bearer(token: str | None) -> list[tuple[bytes, bytes]]:
