@@ -24,9 +24,6 @@ from trio_relay.codex.protocol import (
     TurnMismatch,
     TurnStarted,
     UserMessageSeen,
-    signed,
-    turn_ended,
-    user_message,
 )
 from trio_relay.errors import ConnectionLost
 
@@ -267,55 +264,6 @@ def test_a_failed_turn_says_why_and_its_thread_takes_the_next() -> None:
     assert not view.active
 
 
-def test_a_review_ends_under_another_id_than_it_began_with() -> None:
-    """Codex 0.130 to 0.169: ``turn/started`` names a turn that nothing else names."""
-    view = ThreadView(THREAD)
-    for notification in (status("active"), started("another"), status("idle")):
-        view.apply(notification)
-    assert view.active
-    view.apply(completed())
-    assert not view.active
-    for notification in (status("active"), started("the next"), completed("long over")):
-        view.apply(notification)
-    assert view.turn_id == "the next"
-
-
-@pytest.mark.parametrize(
-    ("info", "failure"),
-    [
-        ("usageLimitExceeded", "usageLimitExceeded"),
-        ({"httpConnectionFailed": {"httpStatusCode": 401}}, "httpConnectionFailed 401"),
-        ({"responseStreamDisconnected": {"httpStatusCode": None}}, "responseStreamDisconnected"),
-        ({"new": "kind"}, "new"),
-        ("other", "other 401"),
-        ({}, None),
-        (None, None),
-        (7, None),
-    ],
-)
-def test_what_codex_calls_a_failure_is_read(info: Any, failure: str | None) -> None:
-    message = "unexpected status 401 Unauthorized: no, url: http://model"
-    ended = turn_ended({"id": "t", "status": "failed", "error": {"message": message, "codexErrorInfo": info}})
-    assert ended.failure == failure
-
-
-@pytest.mark.parametrize(
-    ("message", "data", "kind"),
-    [
-        (
-            "cannot steer a review turn",
-            {"codexErrorInfo": {"activeTurnNotSteerable": {"turnKind": "review"}}},
-            "review",
-        ),
-        ("failed to submit turn input: ActiveTurnNotSteerable { turn_kind: Compact }", None, "compact"),
-        ("no", {"codexErrorInfo": "other"}, None),
-        ("no", None, None),
-    ],
-)
-def test_a_turn_that_takes_no_text_is_recognised(message: str, data: Any, kind: str | None) -> None:
-    assert CallFailed(-32600, message, data).closed_turn == kind
-
-
 def test_flags_say_what_a_turn_waits_for() -> None:
     view = ThreadView(THREAD)
     assert view.apply(status("active", "waitingOnApproval")) == [
@@ -444,17 +392,3 @@ def test_the_view_holds_the_turn_that_was_started_last_and_has_not_ended(
             view.apply(status(act))
             is_active = act == "active"
         assert view.turn_id == running
-
-
-def test_an_id_in_a_text_counts_only_where_codex_gives_none_back() -> None:
-    def item(text: str, **more: Any) -> dict[str, Any]:
-        return {"type": "userMessage", "id": "i", "content": [{"type": "text", "text": text}], **more}
-
-    text = signed("hello", "relay:1,2")
-    assert user_message(item(text), "t") is None
-    assert user_message(item(text), "t", echoes=False) == UserMessageSeen("relay:1,2", "t", "i", "text")
-    given_back = user_message(item(text, clientId="a-person-s"), "t", echoes=False)
-    assert given_back == UserMessageSeen("a-person-s", "t", "i", "clientId")
-    for other in ("hello", "[relay:1] hello", "a\n[relay:1]\nb", "a\n[]", "a\n[re lay]", ""):
-        assert user_message(item(other), "t", echoes=False) is None
-    assert user_message({"type": "userMessage", "id": "i"}, "t", echoes=False) is None
