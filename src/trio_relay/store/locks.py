@@ -25,6 +25,8 @@ class Kind(enum.IntEnum):
     CLAIM = 0x5213
     #: One agent's inbox: its rows and the order in which they arrive.
     INBOX = 0x5214
+    #: What an agent says of itself: whether that is something new decides whether anybody is told.
+    AGENT = 0x5215
 
 
 #: More locks than this in one transaction, and it had better be alone: PostgreSQL's lock table is bounded.

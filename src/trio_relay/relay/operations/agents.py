@@ -34,6 +34,7 @@ from trio_relay.relay.operations.tx import (
     from_json,
     is_live,
 )
+from trio_relay.store.locks import Kind
 from trio_relay.store.queries import queries
 
 
@@ -116,6 +117,7 @@ def heartbeat(tx: Tx, agent_id: str, session: SessionFields) -> Agent:
 @concurrent
 def set_status(tx: Tx, agent_id: str, change: StatusChange) -> Agent:
     """The agent says what it is doing. Going offline gives back what it holds."""
+    tx.lock(Kind.AGENT, agent_id)
     row = agent_row(tx, agent_id)
     if AgentStatus.OFFLINE in (row["status"], change.status):
         tx.alone()
@@ -137,6 +139,7 @@ def set_status(tx: Tx, agent_id: str, change: StatusChange) -> Agent:
 @concurrent
 def set_ready(tx: Tx, agent_id: str, change: ReadyChange) -> Agent:
     """The agent says whether it can take a message now, and if not, why."""
+    tx.lock(Kind.AGENT, agent_id)
     row = agent_row(tx, agent_id)
     if not _may_speak(tx, row, change):
         return agent_of(row)
