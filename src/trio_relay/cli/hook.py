@@ -96,7 +96,8 @@ async def context_of(relay: "RelayClient", relay_url: str, thread_id: str, *, au
     from trio_relay.core.prompts import startup_context  # noqa: PLC0415
 
     found = await relay.agents(thread=thread_id)
-    present = [agent for agent in found if agent.status is not AgentStatus.OFFLINE]
+    here = [agent for agent in found if agent.meta.get("threadId") == thread_id]
+    present = [agent for agent in here if agent.status is not AgentStatus.OFFLINE]
     if len(present) != 1:
         return None
     # Where this hook is installed the plugin is, and with it the tools.

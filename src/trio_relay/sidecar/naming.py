@@ -17,7 +17,9 @@ async def settle_name(relay: RelayClient, me: Identity, thread_id: str) -> str:
     there = [
         agent
         for agent in await relay.agents(thread=thread_id)
-        if agent.machine == me.host and agent.meta.get("client") == "codex" and agent.rig == me.rig
+        if agent.meta.get("threadId") == thread_id  # a relay of 0.4 does not know this filter
+        and agent.meta.get("client") == "codex"
+        and (agent.machine, agent.rig) == (me.host, me.rig)
     ]
     if any(agent.id == me.agent_id for agent in there):
         return me.agent_id
