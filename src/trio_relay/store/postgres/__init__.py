@@ -40,6 +40,7 @@ async def open_postgres(url: str, *, run_sync: RunSync, connections: int) -> Asy
     store = PostgresStore(url, name, run_sync, connections)
     try:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.watch)
             for _ in range(store.writers):
                 nursery.start_soon(store.work)
             try:

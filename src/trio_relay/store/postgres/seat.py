@@ -3,6 +3,7 @@
 A connection that fails is thrown away; the next attempt makes a new one.
 """
 
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class Seat:
     def __init__(self, connect: Callable[[], RelayConnection]) -> None:
         self._connect = connect
         self._connection: RelayConnection | None = None
+        # Our own descriptor of its socket: libpq closes its one, in the thread, and somebody else may get the number.
+        self._socket: socket.socket | None = None
 
     def write(self, operation: Callable[[Any], T], alone: bool) -> Done[T] | Failed | NotAlone | Unsure:
         """Run `operation` in a transaction, and commit."""
@@ -115,10 +118,22 @@ class Seat:
             with suppress(psycopg.Error):
                 self._connection.close()
             self._connection = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def cut(self) -> None:
+        """From another thread: whatever waits for the server's answer has lost its connection."""
+        cut = self._socket
+        if cut is not None:
+            with suppress(OSError):
+                cut.shutdown(socket.SHUT_RDWR)
 
     def _connected(self) -> RelayConnection:
         if self._connection is None or self._connection.closed:
+            self.close()
             self._connection = self._connect()
+            self._socket = socket.socket(fileno=socket.dup(self._connection.pgconn.socket))
         return self._connection
 
     def _commit(

@@ -31,6 +31,13 @@ PATIENCE = 4.0
 PAUSES = (0.05, 0.5)
 
 
+#: Seconds after which a write that nobody has begun is given up.
+IN_QUEUE = 10.0
+#: Seconds after which a server that still has not answered counts as gone, though it acknowledges our packets: more
+#: than it may take for a statement (connection.py).
+LONGEST = 40.0
+
+
 @dataclass(eq=False)
 class _Job(Generic[T]):
     """One waiting write. `number` is its place in the order in which writes were asked for."""
@@ -60,6 +67,10 @@ class PostgresStore:
         #: Why the latest attempt failed; None: it did not.
         self._trouble: str | None = None
         self._idle_writers = trio.lowlevel.ParkingLot()
+        #: Who waits for the server, and since when.
+        self._busy: dict[Seat, float] = {}
+        self._watch = trio.CancelScope(shield=True)
+        self._working = 0
         #: How many write at once.
         self.writers = max(1, connections // 2)
         readers = max(1, connections - self.writers)
@@ -75,6 +86,12 @@ class PostgresStore:
         self._numbers += 1
         job = _Job(operation, after, alone, self._numbers, trio.current_time() + PATIENCE)
         self._queue(job)
+        with trio.move_on_after(IN_QUEUE):
+            await job.done.wait()
+        if self._give_up(job):
+            raise Unavailable(
+                "the store cannot be used now: the database is too slow for what is to be written"
+            )
         await job.done.wait()
         if job.result is None:
             raise RuntimeError("a write ended without a result")
@@ -105,7 +122,7 @@ class PostgresStore:
         try:
             # Shielded: a cancelled reader must not leave a thread using a connection that others take next.
             with trio.CancelScope(shield=True):
-                verdict: Done[T] | Failed = await self._run_sync(seat.read, operation, fresh)
+                verdict: Done[T] | Failed = await self._in_thread(seat, seat.read, operation, fresh)
         finally:
             self._idle_readers.append(seat)
         return verdict
@@ -113,6 +130,7 @@ class PostgresStore:
     async def work(self) -> None:
         """Task: do what waits to be written, until the store is closed and nothing waits any more."""
         seat = Seat(self._connect)
+        self._working += 1
         with trio.CancelScope(shield=True):
             while True:
                 job = self._take()
@@ -123,6 +141,33 @@ class PostgresStore:
                 else:
                     await self._idle_writers.park()
             await self._run_sync(seat.close)
+        self._working -= 1
+        if not self._working:
+            self._watch.cancel()
+
+    async def watch(self) -> None:
+        """Task: end what the server leaves without an answer, as long as anybody writes."""
+        with self._watch:
+            while True:
+                await trio.sleep(LONGEST / 8)
+                for seat, since in self._busy.items():
+                    if trio.current_time() - since > LONGEST:
+                        seat.cut()
+
+    async def _in_thread(self, seat: Seat, call: Callable[..., Any], *args: Any) -> Any:
+        self._busy[seat] = trio.current_time()
+        try:
+            return await self._run_sync(call, *args)
+        finally:
+            del self._busy[seat]
+
+    def _give_up(self, job: _Job[Any]) -> bool:
+        """Take a write back that nobody has begun; answer whether that was possible."""
+        waiting = self._alone if job.alone else self._beside
+        if job not in waiting:
+            return False
+        waiting.remove(job)
+        return True
 
     def close(self) -> None:
         """Take no more writes; those that wait are still done."""
@@ -172,7 +217,7 @@ class PostgresStore:
             if self._trouble is not None and trio.current_time() > job.deadline:
                 return outcome.Error(Unavailable(self._trouble))
             try:
-                verdict = await self._run_sync(seat.write, job.operation, job.alone)
+                verdict = await self._in_thread(seat, seat.write, job.operation, job.alone)
                 if isinstance(verdict, Unsure):
                     verdict = await self._fate(seat, verdict, patience)
             except Exception as error:  # noqa: BLE001  # what is wrong with one operation is its caller's to hear
@@ -193,7 +238,7 @@ class PostgresStore:
 
         """
         while True:
-            status = await self._run_sync(seat.fate, unsure)
+            status = await self._in_thread(seat, seat.fate, unsure)
             if status == "committed":
                 return Done(unsure.result)
             if status == "aborted":
