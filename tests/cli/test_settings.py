@@ -95,7 +95,7 @@ def test_a_flag_that_cannot_be_meant_stays_off() -> None:
 
 def test_no_warning_shows_the_value() -> None:
     for table, _ in TABLES:
-        rows = [row for row in table if row.env != "AGENT_RELAY_INTEGRATIONS"]
+        rows = [row for row in table if row.env not in {"AGENT_RELAY_INTEGRATIONS", "DATABASE_URL"}]
         everything = {name: "s3cret" for row in rows for name in (row.env, *row.older)}
         _, warnings = read_settings(table, everything)
         assert not [warning for warning in warnings if "s3cret" in warning.message]

@@ -202,7 +202,7 @@ def random_histories() -> None:
     run_state_machine_as_test(
         RoomMachine,
         settings=settings(
-            max_examples=100,
+            max_examples=400,
             stateful_step_count=40,
             derandomize=True,
             database=None,

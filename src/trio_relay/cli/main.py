@@ -45,7 +45,7 @@ COMMANDS = {
     "doctor": Entry("doctor", "Say what is broken here, and what mends it."),
     "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),
     "attach": Entry("attach", "Connect a session that already runs: a plain codex."),
-    "hook": Entry("hook", "Answer an agent's program at moments of a session; the plugin calls this."),
+    "hook": Entry("hook", "Answer an agent's program; the plugin calls this."),
     "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
     "version": Entry("version", "Print the version."),
 }
