@@ -48,6 +48,20 @@ async def test_a_thread_is_introduced_once_and_not_at_every_connection(stage: St
     assert introductions(stage) == [bob.thread_id]
 
 
+async def test_a_compacted_thread_is_introduced_again_when_the_turn_is_over(stage: Stage) -> None:
+    async with stage.sidecar() as bob:
+        thread = stage.fake.thread(bob.thread_id)
+        await thread.compact()
+        assert introductions(stage) == [bob.thread_id]
+        sent = await stage.send(bob.agent_id)
+        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        assert introductions(stage) == [bob.thread_id] * 2
+        assert "You are connected to a message relay" in str(thread.rollout.history)
+        await bob.cut()
+        await trio.sleep(10)
+    assert introductions(stage) == [bob.thread_id] * 2
+
+
 async def test_a_thread_in_use_is_introduced_when_it_is_joined(stage: Stage) -> None:
     async with stage.sidecar(name="first") as one:
         thread_id = one.thread_id

@@ -190,6 +190,18 @@ class FakeThread:
         self.turn.started_as = next(self.ids)
         return answer
 
+    async def compact(self) -> None:
+        """thread/compact/start, to its end: a summary takes the place of the history and of what was injected."""
+        self.accept(self.process, Said("Summarize.", None))
+        turn = self.turn
+        assert turn is not None
+        while self.turn is turn:
+            await trio.sleep(self.lag)
+            if turn.begun and self.rollout.history:
+                self.rollout.history.clear()
+                self._item("item/completed", turn, {"type": "contextCompaction", "id": next(self.ids)})
+                return
+
     def steer(self, expected: str, said: Said) -> str:
         """turn/steer: into the running turn if it is the expected one."""
         if self.turn is None:

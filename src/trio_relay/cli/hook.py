@@ -1,8 +1,8 @@
 """``trio-relay hook``: what an agent's program runs at certain moments of a session; installed with ``--hooks``.
 
 Codex 0.130 to 0.169 runs a SessionStart hook at the first turn of a session and after it was resumed, cleared or
-compacted, and gives what it prints to the model. The sidecar introduces a session by itself, so there is one thing left
-to do: a compacted history may have lost that introduction.
+compacted, and gives what it prints to the model. The sidecar introduces a session by itself, and again
+when the turn is over in which it was compacted. What is left for the hook is the rest of that turn.
 """
 
 import json

@@ -21,7 +21,7 @@ UNWANTED_STREAMS = (
     "account/rateLimits/updated",
 )
 _WANTED = ("thread/", "turn/", "error")
-_WANTED_ITEMS = ("userMessage", "agentMessage")
+_WANTED_ITEMS = ("userMessage", "agentMessage", "contextCompaction")
 
 
 def wanted(notification: Notification) -> bool:

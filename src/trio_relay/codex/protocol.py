@@ -30,6 +30,7 @@ A thread, as one subscriber sees it
     turn/started               that turn                               TurnStarted
     item/completed userMessage kept                                    UserMessageSeen
     item/completed agentMessage kept; its text is the turn's last word  -
+    item/completed contextComp. kept                                    - (`TurnEnded.compacted`)
     turn/completed             None, if it was that turn, or none runs TurnEnded
     thread/queue/changed       kept                                    QueueChanged
     thread/closed              None                                    ThreadClosed
@@ -127,7 +128,8 @@ class TurnEnded:
     """A turn is over. `status`: completed, failed or interrupted. `final_text`: its last completed agent message.
 
     `failure`: what Codex calls the error (``usageLimitExceeded``), with the HTTP status if it tells one
-    (``httpConnectionFailed 401``).
+    (``httpConnectionFailed 401``). `compacted`: a summary took the place of the history, so what was injected is not
+    in the context any more (Codex 0.130 to 0.169).
     """
 
     turn_id: str
@@ -135,6 +137,7 @@ class TurnEnded:
     error: str | None
     final_text: str | None
     failure: str | None = None
+    compacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,7 @@ class ThreadView:
     flags: tuple[str, ...] = ()
     turn_id: str | None = None
     _last_words: dict[str, str] = field(default_factory=dict, repr=False)
+    _compacted: bool = field(default=False, repr=False)
 
     @property
     def active(self) -> bool:
@@ -204,6 +208,9 @@ class ThreadView:
         item, turn_id = params.get("item"), params.get("turnId")
         if not isinstance(item, dict) or not isinstance(turn_id, str):
             raise RemoteProtocolError("the app-server sent an item without its turn")
+        if item.get("type") == "contextCompaction":
+            self._compacted = True
+            return []
         words = agent_message(item)
         if words is not None:
             self._last_words[turn_id] = words
@@ -215,7 +222,8 @@ class ThreadView:
         words = ended.final_text or self._last_words.get(ended.turn_id)
         if ended.turn_id == self.turn_id or self.status != "active":
             self._forget_turn()
-        return [replace(ended, final_text=words)]
+        compacted, self._compacted = self._compacted, False
+        return [replace(ended, final_text=words, compacted=compacted)]
 
     def _queue_changed(self, params: dict[str, Any]) -> list[Event]:  # noqa: ARG002  # one signature for the table
         return [QueueChanged()]

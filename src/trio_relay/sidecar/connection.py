@@ -6,7 +6,7 @@ be loaded. Where it follows a person, the thread is theirs, and it moves when th
 is known).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -17,9 +17,11 @@ from trio_relay.codex.capabilities import OLDEST
 from trio_relay.codex.follow import Follower, Move
 from trio_relay.codex.protocol import (
     CallFailed,
+    Event,
     NotResumable,
     QueueChanged,
     ThreadClosed,
+    ThreadView,
     TurnEnded,
     UserMessageSeen,
 )
@@ -132,6 +134,15 @@ async def _introduce(server: AppServer, thread_id: str, wishes: Wishes, book: St
     book.update(introduced_threads=known[-_REMEMBERED_THREADS:])
 
 
+async def introduce_again(server: AppServer, thread_id: str, wishes: Wishes, book: StateFile) -> None:
+    """Tell a thread whose history was compacted who it is. One that cannot be told now is at the next connection."""
+    book.update(introduced_threads=[one for one in book.state.introduced_threads if one != thread_id])
+    try:
+        await _introduce(server, thread_id, wishes, book)
+    except CallFailed as error:
+        log.warning("a compacted thread was not introduced again", thread=thread_id, reason=error.message)
+
+
 async def listen(
     server: AppServer,
     threads: Threads,
@@ -141,24 +152,19 @@ async def listen(
     trouble: Trouble,
     permissions: SessionPermissions,
     follower: Follower | None,
+    introduce_again: Callable[[], Awaitable[None]],
 ) -> Move:
-    """Follow the threads until the person goes to another one: where to. Raises `ConnectionLost`."""
+    """Follow the threads until the person goes to another one: where to. Raises `ConnectionLost`.
+
+    `introduce_again` gives the current thread its startup context back, once the turn is over that lost it.
+    """
     async for notification in server.notifications:
         view = threads.watched(notification.params.get("threadId"))
         for event in () if view is None else view.apply(notification):
             assert view is not None
-            match event:
-                case UserMessageSeen(client_id, turn_id, item_id, proof):
-                    ledger.saw(client_id, turn_id, item_id, view.thread_id, proof)
-                case TurnEnded():
-                    trouble.turn_ended(event, trio.current_time())
-                    ledger.ended(event)
-                case QueueChanged():
-                    threads.queue_changed = True
-                case ThreadClosed() if view is threads.current:
-                    raise ConnectionLost("the app-server closed the thread")
-                case ThreadClosed():
-                    threads.forget(view.thread_id)
+            _take_in(event, view, threads, ledger, trouble)
+            if isinstance(event, TurnEnded) and event.compacted and view is threads.current:
+                await introduce_again()
         if view is threads.current:
             permissions.told(notification)
         situation.turn(threads.current.turn_id, active=threads.current.active)
@@ -166,3 +172,20 @@ async def listen(
         if follower is not None and (move := await follower.take(notification)) is not None:
             return move
     raise ConnectionLost(server.lost or "the app-server's connection ended")
+
+
+def _take_in(event: Event, view: ThreadView, threads: Threads, ledger: Ledger, trouble: Trouble) -> None:
+    match event:
+        case UserMessageSeen(client_id, turn_id, item_id, proof):
+            ledger.saw(client_id, turn_id, item_id, view.thread_id, proof)
+        case TurnEnded():
+            trouble.turn_ended(event, trio.current_time())
+            ledger.ended(event)
+        case QueueChanged():
+            threads.queue_changed = True
+        case ThreadClosed() if view is threads.current:
+            raise ConnectionLost("the app-server closed the thread")
+        case ThreadClosed():
+            threads.forget(view.thread_id)
+        case _:
+            pass

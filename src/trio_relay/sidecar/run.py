@@ -33,7 +33,7 @@ from trio_relay.core.wire import Agent
 from trio_relay.errors import Refused, RelayError, StaleInstance
 from trio_relay.settings import AgentSettings, SidecarSettings
 from trio_relay.sidecar.claims import Claims
-from trio_relay.sidecar.connection import Wishes, attach, listen
+from trio_relay.sidecar.connection import Wishes, attach, introduce_again, listen
 from trio_relay.sidecar.drain import Deliverer, Manner, drain
 from trio_relay.sidecar.heartbeat import heartbeat
 from trio_relay.sidecar.ledger import Ledger
@@ -259,6 +259,9 @@ class _Sidecar:
                         trouble=trouble,
                         permissions=permissions,
                         follower=follower,
+                        introduce_again=partial(
+                            introduce_again, server, view.thread_id, self._wishes(None), self._book
+                        ),
                     )
                     stay.cancel_scope.cancel()
                 ledger.call_abandoned()
