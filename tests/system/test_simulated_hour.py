@@ -20,7 +20,7 @@ import pytest
 
 from support.simulation import Outcome, simulate
 
-HOURS = int(os.environ.get("SIMULATED_HOURS", "50"))
+HOURS = int(os.environ.get("SIMULATED_HOURS", "25"))
 #: Seeds that have found something, and what.
 ONCE_FAILED = {
     5: "a message with a ttl stood at handed_off for ever: its taker died before it was said, and expiry spared it",
