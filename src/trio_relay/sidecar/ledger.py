@@ -273,20 +273,24 @@ class Ledger:
         numbers = [number for handoff in handed for number in sorted(handoff.message_ids - handoff.withdrawn)]
         return (numbers + [message.id for message in self._arrivals.messages])[:100]
 
-    def withdrawn(self, message_id: int) -> None:
-        """Note that a message in hand has lost its point.
+    def withdrawn(self, message_id: int) -> bool:
+        """Note that a message has lost its point; whether it was still in hand.
 
         What has not gone is dropped, what waits in Codex's queue is to be taken out, and what may be on
         its way is left alone: if it is lost it is not handed off again.
         """
+        had = len(self._arrivals)
         self._arrivals.drop({message_id})
+        was_in_hand = len(self._arrivals) < had
         for handoff in list(self._handoffs):
             if message_id not in handoff.message_ids or handoff.phase in {Phase.IN_CONTEXT, Phase.OVER}:
                 continue
+            was_in_hand = True
             handoff.withdrawn.add(message_id)
             if handoff.phase is Phase.WAITING and not handoff.picked:
                 self._leave_out(handoff, message_id)
         self._changed()
+        return was_in_hand
 
     def _leave_out(self, handoff: HandOff, message_id: int) -> None:
         evidence = {"from": "the sidecar"}

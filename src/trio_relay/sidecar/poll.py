@@ -60,9 +60,9 @@ async def poll_inbox(
             )
         )
         for message in arrived:
-            if message.inbox_seq <= cursor:
+            # What has meanwhile been settled by us is told as well: the poll was sent before that.
+            if message.inbox_seq <= cursor and ledger.withdrawn(message.id):
                 log.info("withdrawn", message=message.id, state=message.state)
-                ledger.withdrawn(message.id)
         if arrived:
             ledger.take_in([one for one in arrived if one.inbox_seq > cursor], trio.current_time())
             cursor = max(cursor, arrived[-1].inbox_seq)
