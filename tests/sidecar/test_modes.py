@@ -29,6 +29,14 @@ async def working(stage: Stage, bob: Running, seconds: int = 1000) -> SentMessag
     return sent
 
 
+async def queued(stage: Stage, bob: Running) -> SentMessage:
+    """Have a message wait in Codex's queue."""
+    sent = await send(stage, bob, "idle")
+    await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
+    await trio.sleep(1)
+    return sent
+
+
 async def retract(stage: Stage, sent: SentMessage) -> Withdrawal:
     body = RetractRequest(sender="alice")
     return await stage.relay.call("POST", f"/api/messages/{sent.id}/retract", Withdrawal, body=body)
@@ -245,9 +253,7 @@ class TestIdle:
     async def test_it_outlives_a_kill_and_stands_there_once(self, stage: Stage, who: str) -> None:
         async with stage.sidecar() as bob:
             await working(stage, bob)
-            sent = await send(stage, bob, "idle")
-            await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
-            await trio.sleep(1)
+            sent = await queued(stage, bob)
             if who == "app-server":
                 await stage.fake.kill()
                 await stage.fake.start()
@@ -261,9 +267,7 @@ class TestIdle:
     async def test_what_a_kill_lost_between_queue_and_turn_is_handed_off_again(self, stage: Stage) -> None:
         async with stage.sidecar() as bob:
             await working(stage, bob, 100)
-            sent = await send(stage, bob, "idle")
-            await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
-            await trio.sleep(1)
+            sent = await queued(stage, bob)
             stage.fake.disk[bob.thread_id].queue.clear()
             await stage.fake.kill()
             await stage.fake.start()
@@ -276,9 +280,7 @@ class TestIdle:
     async def test_what_somebody_takes_out_of_the_queue_is_not_put_back(self, stage: Stage) -> None:
         async with stage.sidecar() as bob:
             await working(stage, bob, 100)
-            sent = await send(stage, bob, "idle")
-            await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
-            await trio.sleep(1)
+            sent = await queued(stage, bob)
             stage.fake.disk[bob.thread_id].queue.clear()
             stage.fake.thread(bob.thread_id).queue_changed()
             await stage.until(sent.id, bob.agent_id, Rung.DEAD)
@@ -332,9 +334,7 @@ class TestIdle:
     ) -> None:
         async with stage.sidecar() as bob:
             await working(stage, bob)
-            sent = await send(stage, bob, "idle")
-            await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
-            await trio.sleep(1)
+            sent = await queued(stage, bob)
         await retract(stage, sent)
         async with stage.sidecar():
             await stage.until(sent.id, bob.agent_id, Rung.RETRACTED)

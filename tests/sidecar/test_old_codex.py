@@ -11,7 +11,7 @@ from support.fake_app_server import fake_app_server
 from support.fake_codex_thread import Said
 from support.mock_model import Text, shell
 from support.relay import Room
-from support.sidecar import Running, Stage
+from support.sidecar import Running, Stage, interrupted_and_said_again
 from trio_relay.core.model import Rung
 
 
@@ -78,15 +78,7 @@ async def test_after_a_crash_it_is_found_in_the_thread_and_not_said_again(stage:
 
 async def test_what_an_interrupt_has_lost_is_said_again(stage: Stage) -> None:
     async with stage.sidecar() as bob:
-        stage.fake.model.script = [shell("sleep 1000"), Text("Done.")]
-        thread = stage.fake.thread(bob.thread_id)
-        thread.accept(stage.fake.memory.process, Said("the person's work", None))
-        await trio.sleep(1)
-        sent = await stage.send(bob.agent_id)
-        await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
-        assert thread.turn is not None
-        thread.interrupt(thread.turn.id)
-        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+        sent = await interrupted_and_said_again(stage, bob)
         assert delivered(stage, bob)[-1] == f"[relay:{sent.id}]"
         (receipt,) = await stage.relay.receipts(sent.id)
         assert receipt.attempts == 2

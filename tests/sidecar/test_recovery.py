@@ -9,7 +9,7 @@ from support.fake_app_server import fake_app_server
 from support.fake_codex_thread import Said
 from support.mock_model import Text, shell
 from support.relay import CuttableTransport
-from support.sidecar import Stage
+from support.sidecar import Stage, interrupted_and_said_again
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.sidecar.run import Exit
@@ -132,16 +132,8 @@ async def test_an_app_server_that_drains_takes_the_message_after_its_restart(sta
 
 async def test_a_person_s_interrupt_does_not_lose_what_was_accepted(stage: Stage) -> None:
     async with stage.sidecar() as bob:
-        stage.fake.model.script = [shell("sleep 1000"), Text("Done.")]
-        thread = stage.fake.thread(bob.thread_id)
-        thread.accept(stage.fake.memory.process, Said("the person's work", None))
-        await trio.sleep(1)
-        sent = await stage.send(bob.agent_id)
-        await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
-        assert thread.turn is not None
-        thread.interrupt(thread.turn.id)
-        await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
-        assert thread.client_ids == [f"relay:{sent.id}"]
+        sent = await interrupted_and_said_again(stage, bob)
+        assert stage.fake.thread(bob.thread_id).client_ids == [f"relay:{sent.id}"]
         (receipt,) = await stage.relay.receipts(sent.id)
         assert receipt.attempts == 2
 

@@ -58,34 +58,23 @@ def poll(
 class TestNoCursorSkips:
     """One transaction has its numbers and has not committed; another comes, commits, and is read."""
 
-    def test_a_poll_by_arrival_number(self, three: Three) -> None:
+    @pytest.mark.parametrize(
+        ("slow_to", "reads", "cursor", "field"),
+        [
+            ("bob", "bob", "after_seq", "inbox_seq"),
+            ("bob", "bob", "since_id", "id"),
+            ("broadcast", "dan", "since_id", "id"),
+        ],
+        ids=["by arrival number", "by message id", "of several recipients"],
+    )
+    def test_a_poll(self, three: Three, slow_to: str, reads: str, cursor: str, field: str) -> None:
         reader, slow, quick = three
-        slow.begin().do(messages.send, to("bob", "slow"))
-        quick_one = quick.try_to(messages.send, to("bob", "quick"))
-        first = poll(reader, "bob", after_seq=0)
+        slow.begin().do(messages.send, to(slow_to, "slow"))
+        quick_one = quick.try_to(messages.send, to(reads, "quick"))
+        first = poll(reader, reads, **{cursor: 0})
         slow.commit()
         quick_one.result()
-        rest = poll(reader, "bob", after_seq=first[-1].inbox_seq if first else 0)
-        assert [message.body for message in (*first, *rest)] == ["slow", "quick"]
-
-    def test_a_poll_by_message_id(self, three: Three) -> None:
-        reader, slow, quick = three
-        slow.begin().do(messages.send, to("bob", "slow"))
-        quick_one = quick.try_to(messages.send, to("bob", "quick"))
-        first = poll(reader, "bob", since_id=0)
-        slow.commit()
-        quick_one.result()
-        rest = poll(reader, "bob", since_id=first[-1].id if first else 0)
-        assert [message.body for message in (*first, *rest)] == ["slow", "quick"]
-
-    def test_what_goes_to_several_reaches_each_in_order(self, three: Three) -> None:
-        reader, slow, quick = three
-        slow.begin().do(messages.send, to("broadcast", "slow"))
-        quick_one = quick.try_to(messages.send, to("dan", "quick"))
-        first = poll(reader, "dan", since_id=0)
-        slow.commit()
-        quick_one.result()
-        rest = poll(reader, "dan", since_id=first[-1].id if first else 0)
+        rest = poll(reader, reads, **{cursor: getattr(first[-1], field) if first else 0})
         assert [message.body for message in (*first, *rest)] == ["slow", "quick"]
 
     def test_a_message_that_waited_before_it_had_its_number(self, room_url: str) -> None:

@@ -16,6 +16,8 @@ import httpx2
 import trio
 
 from support.fake_app_server import FakeAppServer
+from support.fake_codex_thread import Said
+from support.mock_model import Text, shell
 from support.relay import EPOCH, CuttableTransport, Room
 from trio_relay.client import RelayClient
 from trio_relay.codex.app_server import open_app_server
@@ -243,3 +245,17 @@ class Stage:
     async def replies(self, name: str = "alice") -> list[InboxMessage]:
         """Read what has come for somebody."""
         return await self.relay.inbox(name, unread=False, limit=1000)
+
+
+async def interrupted_and_said_again(stage: Stage, bob: Running) -> SentMessage:
+    """Send a message into a turn of the person's, who interrupts it before the model has the message; it settles after."""
+    stage.fake.model.script = [shell("sleep 1000"), Text("Done.")]
+    thread = stage.fake.thread(bob.thread_id)
+    thread.accept(stage.fake.memory.process, Said("the person's work", None))
+    await trio.sleep(1)
+    sent = await stage.send(bob.agent_id)
+    await stage.until(sent.id, bob.agent_id, Rung.HANDED_OFF)
+    assert thread.turn is not None
+    thread.interrupt(thread.turn.id)
+    await stage.until(sent.id, bob.agent_id, Rung.SETTLED)
+    return sent
