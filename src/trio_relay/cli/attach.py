@@ -20,7 +20,7 @@ def attach() -> None:
     """Connect a session that already runs."""
 
 
-@attach.command(cls=Command)
+@attach.command(cls=Command, short_help="Connect the plain codex of this directory.")
 @click.option(
     "--thread", "thread_id", metavar="ID", help="Stay with this thread; default: follow yours here."
 )

@@ -68,7 +68,7 @@ def migrate(*, db_path: str | None, database_url: str | None) -> None:
     )
 
 
-@db.command()
+@db.command(short_help="Look through the database.")
 @_which
 @json_option
 def check(*, db_path: str | None, database_url: str | None, as_json: bool) -> None:
@@ -98,7 +98,7 @@ def check(*, db_path: str | None, database_url: str | None, as_json: bool) -> No
         raise Failure("; ".join(state.faults), FAILED)
 
 
-@db.command()
+@db.command(short_help="Make ready a PostgreSQL put back from a dump.")
 @click.option("--database", "database_url", metavar="URL", help="The PostgreSQL; default: DATABASE_URL.")
 def restored(*, database_url: str | None) -> None:
     """Say that a PostgreSQL was put back from a dump, or to a point in time, before a relay starts on it.

@@ -127,7 +127,7 @@ def check_relay(settings: AgentSettings) -> Iterator[Finding]:
         health = _ask(settings, lambda relay: relay.call("GET", "/healthz", Health))
     except ConnectionLost as problem:
         fix = "`trio-relay serve` in another terminal, or name another relay in AGENT_RELAY_URL"
-        yield Finding("relay", False, f"no relay answers at {url}: {problem.detail}", fix)
+        yield Finding("relay", False, problem.detail, fix)
         return
     except RelayError as problem:
         name = "token" if problem.code == "bad_token" else "relay"

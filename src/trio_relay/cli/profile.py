@@ -79,7 +79,7 @@ def show(*, name: str, as_json: bool) -> None:
         click.echo(f"  {label:<13} {text}")
 
 
-@profile.command()
+@profile.command(short_help="Check a profiles file.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @json_option
 def check(*, file: Path | None, as_json: bool) -> None:

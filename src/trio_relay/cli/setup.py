@@ -24,7 +24,7 @@ _SHELL = click.option(
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print every file and command, and do nothing.")
 
 
-@click.command("codex", cls=Command)
+@click.command("codex", cls=Command, short_help="Put codex-relay into your home.")
 @click.option(
     "--alias/--no-alias",
     default=None,
@@ -68,7 +68,7 @@ def install_codex(
         click.echo(hint)
 
 
-@click.command("codex", cls=Command)
+@click.command("codex", cls=Command, short_help="Take codex-relay out of your home again.")
 @click.option("--purge", is_flag=True, help="Also remove what sessions left: logs and state. Messages stay.")
 @_DRY_RUN
 def uninstall_codex(*, purge: bool, dry_run: bool) -> None:
