@@ -20,7 +20,8 @@ from pathlib import Path
 import trio
 
 from support.codex import codex_program
-from support.mock_model import MockModel, Script, Text, codex_home, mock_model
+from support.mock_api import UNDERSTOOD
+from support.mock_model import MockModel, Script, codex_home, mock_model
 from support.processes import Process, processes_of, until
 from support.tmux import Terminal, terminal
 from trio_relay.client.http import RelayClient
@@ -36,7 +37,6 @@ from trio_relay.core.wire import (
     SentMessage,
 )
 
-UNDERSTOOD = Text("Understood.")
 CODEX_RELAY = (sys.executable, "-c", "from trio_relay.cli.codex import main; main()")
 _LOOK = 0.05
 _URL = re.compile(rb"http://127\.0\.0\.1:\d+")

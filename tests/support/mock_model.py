@@ -3,64 +3,38 @@
 ``async with mock_model(script) as model:`` serves on loopback; ``codex_home(path, model)`` writes a Codex home whose
 only model provider is this mock, so that Codex needs no account and reaches nothing but loopback.
 
-A script decides every answer: one reply for all requests, a list of replies used in order, or a function of the
-request (plain or async). A reply is `Text`, `ToolCall` or `Failure`. Codex also asks for thread titles on its own
+A script decides every answer (`support.mock_api`). Codex also asks for thread titles on its own
 (helper threads whose ``thread_source`` is ``thread_title``); those are answered by the mock itself, recorded in
 `titles` and never shown to the script, so that a script counts turns and nothing else.
 
 What Codex 0.169 needs of a stream: ``response.created``, the output item, ``response.completed`` with a usage.
 """
 
-import inspect
 import json
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h11
-import trio
+from support.mock_api import (
+    UNDERSTOOD,
+    Exchange,
+    Failure,
+    Reply,
+    ScriptedModel,
+    ScriptOf,
+    Text,
+    ToolCall,
+    served_on_loopback,
+)
+
+__all__ = ["Failure", "MockModel", "ModelRequest", "Reply", "Script", "Text", "ToolCall"]
 
 MODEL_NAME = "mock-model"
 _TITLE = "A title from the mock model"
-
-
-@dataclass(frozen=True)
-class Text:
-    """The model says `text`, in pieces of `chunk` characters.
-
-    With `hold`, the first piece is streamed, then the stream stays open until the event is set: a running turn
-    for as long as the test wants one.
-    """
-
-    text: str
-    hold: trio.Event | None = None
-    chunk: int = 4096
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """The model calls a function tool. `shell` makes the usual one."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    namespace: str | None = None
-    call_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The API answers with an HTTP error; Codex then fails the turn (the mock's config allows no retries)."""
-
-    status: int = 500
-    message: str = "the mock model was told to fail"
-    kind: str = "mock"  # the error's type, e.g. "usage_limit_reached"
-
-
-Reply = Text | ToolCall | Failure
 
 
 def shell(command: str, **arguments: Any) -> ToolCall:
@@ -114,32 +88,15 @@ class ModelRequest:
         return [i["output"] for i in self.body.get("input", ()) if i.get("type") == "function_call_output"]
 
 
-_Send = Callable[[h11.Event], Awaitable[None]]
-Script = Reply | Sequence[Reply] | Callable[[ModelRequest], Reply | Awaitable[Reply]]
+Script = ScriptOf[ModelRequest]
 
 
 @dataclass
-class MockModel:
-    """The running mock: where it is, and what it was asked. Answers of `script` may be changed at any time."""
+class MockModel(ScriptedModel[ModelRequest]):
+    """The running mock. What Codex asked for titles is in `titles`."""
 
-    script: Script
-    base_url: str = ""
-    requests: list[ModelRequest] = field(default_factory=list)
     titles: list[ModelRequest] = field(default_factory=list)
     _count: int = 0
-    _used: int = 0
-    _arrived: trio.Event = field(default_factory=trio.Event)
-
-    async def seen(self, accept: Callable[[ModelRequest], bool] = lambda _: True) -> ModelRequest:
-        """Wait for a request (already there or still to come) that `accept` accepts. Bound it with fail_after."""
-        looked_at = 0
-        while True:
-            arrived = self._arrived
-            for request in self.requests[looked_at:]:
-                if accept(request):
-                    return request
-            looked_at = len(self.requests)
-            await arrived.wait()
 
     async def answer(self, headers: Mapping[str, str], raw: bytes) -> tuple[int, Reply]:
         """Record a request; its number and its reply."""
@@ -148,42 +105,28 @@ class MockModel:
         if request.is_title:
             self.titles.append(request)
             return request.number, Text(json.dumps({"title": _TITLE}) if "text" in request.body else _TITLE)
-        self.requests.append(request)
-        arrived, self._arrived = self._arrived, trio.Event()
-        arrived.set()
-        return request.number, await self._scripted(request)
+        return request.number, await self.scripted(request)
 
-    async def _scripted(self, request: ModelRequest) -> Reply:
-        script = self.script
-        if isinstance(script, Text | ToolCall | Failure):
-            return script
-        if callable(script):
-            reply = script(request)
-            return await reply if inspect.isawaitable(reply) else reply
-        self._used += 1
-        if self._used > len(script):
-            return Failure(400, f"the script has {len(script)} replies and this is request {self._used}")
-        return script[self._used - 1]
+    async def respond(self, exchange: Exchange) -> None:
+        """Answer one HTTP request."""
+        request = exchange.request
+        if request.method != b"POST" or not request.target.endswith(b"/responses"):
+            await _fail(exchange, Failure(404, "the mock serves POST /responses only"))
+            return
+        number, reply = await self.answer(exchange.headers, exchange.body)
+        if isinstance(reply, Failure):
+            await _fail(exchange, reply)
+            return
+        await exchange.stream(_events(reply, number), reply, "response.output_text.delta")
 
 
 @asynccontextmanager
-async def mock_model(script: Script = Text("Understood.")) -> AsyncGenerator[MockModel]:
+async def mock_model(script: Script = UNDERSTOOD) -> AsyncGenerator[MockModel]:
     """Serve a mock model on a free loopback port for the time of the block."""
     model = MockModel(script)
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        model.base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
-
-        async def serve(stream: trio.SocketStream) -> None:
-            # Codex hangs up when a turn is interrupted or steered.
-            with suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
-                await _serve_connection(model, stream)
-
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
-        try:
-            yield model
-        finally:
-            nursery.cancel_scope.cancel()
+    async with served_on_loopback(model.respond) as url:
+        model.base_url = url + "/v1"
+        yield model
 
 
 def codex_home(
@@ -225,60 +168,8 @@ stream_max_retries = 0
     return {**kept, "HOME": str(path), "CODEX_HOME": str(home), "TERM": "xterm-256color", "NO_PROXY": "*"}
 
 
-async def _serve_connection(model: MockModel, stream: trio.SocketStream) -> None:
-    """HTTP/1.1 with keep-alive: one request after another."""
-    connection = h11.Connection(h11.SERVER)
-
-    async def send(event: h11.Event) -> None:
-        await stream.send_all(connection.send(event) or b"")
-
-    async with stream:
-        while True:
-            request: h11.Request | None = None
-            body = b""
-            while True:
-                event = connection.next_event()
-                if event is h11.NEED_DATA:
-                    connection.receive_data(await stream.receive_some())
-                elif isinstance(event, h11.Request):
-                    request = event
-                elif isinstance(event, h11.Data):
-                    body += bytes(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    break
-                else:
-                    return
-            assert request is not None
-            await _respond(model, request, body, send)
-            if connection.our_state is not h11.DONE:
-                return
-            connection.start_next_cycle()
-
-
-async def _respond(model: MockModel, request: h11.Request, body: bytes, send: _Send) -> None:
-    if request.method != b"POST" or not request.target.endswith(b"/responses"):
-        await _send_error(send, Failure(404, "the mock serves POST /responses only"))
-        return
-    headers = {name.decode(): value.decode() for name, value in request.headers}
-    number, reply = await model.answer(headers, body)
-    if isinstance(reply, Failure):
-        await _send_error(send, reply)
-        return
-    head = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
-    await send(h11.Response(status_code=200, headers=head))
-    for kind, fields in _events(reply, number):
-        await send(h11.Data(data=f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()))
-        if isinstance(reply, Text) and reply.hold is not None and kind == "response.output_text.delta":
-            await reply.hold.wait()
-    await send(h11.EndOfMessage())
-
-
-async def _send_error(send: _Send, failure: Failure) -> None:
-    raw = json.dumps({"error": {"message": failure.message, "type": failure.kind}}).encode()
-    head = [("content-type", "application/json"), ("content-length", str(len(raw)))]
-    await send(h11.Response(status_code=failure.status, headers=head))
-    await send(h11.Data(data=raw))
-    await send(h11.EndOfMessage())
+async def _fail(exchange: Exchange, failure: Failure) -> None:
+    await exchange.answer(failure.status, {"error": {"message": failure.message, "type": failure.kind}})
 
 
 def _events(reply: Text | ToolCall, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
