@@ -13,6 +13,7 @@ from support.sse import follow
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.relay.metrics import RelayMetrics
+from trio_relay.relay.series import Series
 from trio_relay.settings import ServerSettings
 
 
@@ -195,4 +196,4 @@ async def test_the_manual_lists_every_metric(room: Room) -> None:
 
 def test_a_family_nobody_counts_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="nothing counts"):
-        RelayMetrics().add({("sned", "live_idle"): 1})
+        RelayMetrics(Series(lambda: 0)).add({("sned", "live_idle"): 1})

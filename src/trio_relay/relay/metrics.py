@@ -4,7 +4,7 @@ Counters are added to in memory after a commit (`Tx.tally`), gauges are read whe
 a message or anything else without bound: routes are templates, kinds and states are ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +15,9 @@ from prometheus_client import (
     generate_latest,
 )
 
+from trio_relay.core.model import Rung
 from trio_relay.relay.operations.measure import COUNT_LIMIT, Depths
+from trio_relay.relay.series import Series
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Event kind → (what the lease guards, what became of it).
@@ -30,13 +32,16 @@ _LEASE_OUTCOMES = {
     "lease.expired": ("resource", "expired"),
 }
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+#: Seconds from a message's acceptance to a rung: a session may be asleep for hours.
+_DELIVERY = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 14_400.0)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class RelayMetrics:
-    """The metrics of one relay process, in a registry of their own."""
+    """The metrics of one relay process, in a registry of their own; and the same by the minute, in `series`."""
 
-    def __init__(self) -> None:
+    def __init__(self, series: Series) -> None:
+        self.series = series
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._events = Counter("trio_relay_events", "Events written.", ["type"], registry=registry)
@@ -48,6 +53,13 @@ class RelayMetrics:
         )
         self._rungs = Counter(
             "trio_relay_ladder_rungs", "Rungs of the delivery ladder reached.", ["state"], registry=registry
+        )
+        self._took = Histogram(
+            "trio_relay_delivery_seconds",
+            "Time from a message's acceptance to a rung of one of its deliveries.",
+            ["state"],
+            buckets=_DELIVERY,
+            registry=registry,
         )
         self._leases = Counter(
             "trio_relay_lease_outcomes", "What became of leases.", ["guards", "outcome"], registry=registry
@@ -100,8 +112,11 @@ class RelayMetrics:
             registry=registry,
         )
 
-    def add(self, tally: Mapping[tuple[str, str], int]) -> None:
-        """Add what a transaction did, now that it is durable."""
+    def add(self, tally: Mapping[tuple[str, str], int], took: Iterable[tuple[Rung, int]] = ()) -> None:
+        """Add what a transaction did, now that it is durable; `took`: ms from acceptance to a rung."""
+        self.series.add(tally, took)
+        for rung, ms in took:
+            self._took.labels(rung).observe(ms / 1000)
         for (family, label), count in tally.items():
             match family:
                 case "event":
@@ -116,7 +131,9 @@ class RelayMetrics:
                     raise ValueError(f"nothing counts {family!r}")
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered; `route` is its template."""
+        """A request was answered; `route` is its template, with ``?wait`` behind it if it might wait."""
+        if not route.endswith("?wait"):
+            self.series.answered(seconds)
         self._requests.labels(method, route, f"{status // 100}xx").observe(seconds)
 
     def committed(self, operations: int, seconds: float) -> None:

@@ -24,6 +24,7 @@ from trio_relay.relay.hub import Hub
 from trio_relay.relay.metrics import RelayMetrics
 from trio_relay.relay.operations import event_log, measure, messages_read, pairs, tasks, tokens, upkeep
 from trio_relay.relay.operations.tx import Policy, Tx, is_concurrent, is_fresh
+from trio_relay.relay.series import Series
 from trio_relay.settings import ServerSettings
 from trio_relay.store import Store
 
@@ -89,7 +90,7 @@ class RelayService:
         self._awake_since = self._started_at
         self._last_expiry: int | None = None
         self.credentials = Credentials(settings.token, now)
-        self.metrics = RelayMetrics()
+        self.metrics = RelayMetrics(Series(now))
         self.events = EventFeed(
             self.hub,
             read_state=lambda: self.read(event_log.state),
@@ -189,6 +190,7 @@ class RelayService:
         deadline = trio.current_time() + wait
         while True:
             with self.hub.listening(agent_id) as bell:
+                self.metrics.series.polling(self.hub.waiting_for_messages)
                 found = await look()
                 if found or self.hub.closed:
                     return found
@@ -266,7 +268,7 @@ class RelayService:
     def _committed(self, tx: Tx) -> None:
         self.hub.ring(tx.wake)
         self.peers.tell(tx.wake)
-        self.metrics.add(tx.tally)
+        self.metrics.add(tx.tally, tx.took)
 
     def _tx(self, connection: Any, principal: Principal) -> Tx:
         return Tx(

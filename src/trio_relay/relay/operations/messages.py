@@ -88,7 +88,7 @@ def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentM
         "message.new", messageId=message_id, sender=request.sender, to=target.text, channel=request.channel
     )
     if parent is not None and request.type not in SILENT_TYPES:  # "on it" is no answer
-        link_reply(tx, parent["id"], request.sender, message_id)
+        link_reply(tx, parent, request.sender, message_id)
     held_because = None
     if parent is not None and not place.by_person:
         held_because = why_parked(tx, place.thread_id, place.hop, place.path)

@@ -53,6 +53,7 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
             raise Conflict(f"this delivery has ended: {current}", code="delivery_ended")
         case Step.CLIMB | Step.AGAIN:
             climb(tx, message_id, request.agent_id, request.state, request.evidence)
+            _time(tx, message, request.state)
         case Step.NOTHING:
             pass
     return _receipt_of(tx, message_id, request.agent_id)
@@ -186,11 +187,12 @@ def climb(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str
     tx.event("message.receipt", messageId=message_id, agentId=agent_id, state=rung)
 
 
-def link_reply(tx: Tx, message_id: int, agent_id: str, reply_id: int) -> None:
+def link_reply(tx: Tx, message: Row, agent_id: str, reply_id: int) -> None:
     """A recipient has answered: the relay saw the reply itself.
 
     A program that reports rungs will say when it is done. One that does not has said with its reply all it ever will.
     """
+    message_id = message["id"]
     delivery: Row | None = queries.get_inbox(tx.connection, agent_id=agent_id, message_id=message_id)
     if delivery is None or step(Rung(delivery["state"]), Rung.ANSWERED) is not Step.CLIMB:
         return
@@ -199,8 +201,14 @@ def link_reply(tx: Tx, message_id: int, agent_id: str, reply_id: int) -> None:
         for row in queries.receipts_of(tx.connection, message_id=message_id, agent_id=agent_id)
     )
     climb(tx, message_id, agent_id, Rung.ANSWERED, {"replyId": reply_id})
+    _time(tx, message, Rung.ANSWERED)
     if not reports:
         climb(tx, message_id, agent_id, Rung.SETTLED, {"by": "reply", "replyId": reply_id})
+
+
+def _time(tx: Tx, message: Row, rung: Rung) -> None:
+    if rung in (Rung.IN_CONTEXT, Rung.ANSWERED):
+        tx.took.append((rung, max(0, tx.now - message["created_at"])))
 
 
 def receipts(tx: Tx, message_id: int) -> list[Receipt]:

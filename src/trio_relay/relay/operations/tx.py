@@ -10,7 +10,7 @@ import msgspec
 from trio_relay.core.access import FULL, Principal
 from trio_relay.core.events import KINDS
 from trio_relay.core.loops import Limits
-from trio_relay.core.model import RESTORED, AgentStatus
+from trio_relay.core.model import RESTORED, AgentStatus, Rung
 from trio_relay.core.wire import Agent, Message, SessionFields
 from trio_relay.errors import NotFound, StaleInstance
 from trio_relay.store import locks
@@ -82,6 +82,8 @@ class Tx:
     wake: set[str] = field(default_factory=set)
     #: What the commit adds to the metrics: how often (family, label) happened.
     tally: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: And how long after its acceptance a delivery reached ``in_context`` or ``answered``, ms.
+    took: list[tuple[Rung, int]] = field(default_factory=list)
 
     def alone(self) -> None:
         """From here on nothing else must be written meanwhile; if something is, everything begins again without it."""

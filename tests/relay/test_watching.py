@@ -1,0 +1,112 @@
+"""What a person who watches the room asks for: who talks to whom, what is dead and why, whose callbacks fail."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.relay import EPOCH
+from support.sync_room import PostgresSyncRoom, SyncRoom
+from trio_relay.core.integrations import Integration
+from trio_relay.core.model import Rung
+from trio_relay.core.wire import AgentRegistration, ClaimRequest, ReceiptReport, SendRequest
+from trio_relay.core.wire_tasks import IntegrationEvent
+from trio_relay.relay.operations import agents, callbacks, integrations, leases, messages, receipts, watching
+from trio_relay.relay.operations.tx import Policy
+from trio_relay.store.postgres.connection import connect
+
+HOUR = 3_600_000
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def sync_room(request: pytest.FixtureRequest) -> Iterator[SyncRoom]:
+    policy = Policy(max_attempts=1)
+    if request.param == "sqlite":
+        room = SyncRoom(policy)
+        yield room
+        room.close()
+        return
+    with connect(request.getfixturevalue("room_url")) as connection:
+        room = PostgresSyncRoom(connection, policy)
+        yield room
+        room.close()
+
+
+def enter(room: SyncRoom, *names: str) -> None:
+    for name in names:
+        room.do(agents.register, AgentRegistration(id=name, ready=True, tags=["all"]))
+
+
+def say(room: SyncRoom, sender: str, to: str, *, claimable: bool = False) -> int:
+    sent, _ = room.do(messages.send, SendRequest(sender=sender, to=to, body="x", claimable=claimable))
+    return sent.id
+
+
+def test_pairs_are_counted_busiest_first(sync_room: SyncRoom) -> None:
+    enter(sync_room, "a", "b", "c")
+    say(sync_room, "a", "b")
+    sync_room.now += 2 * HOUR
+    for _ in range(3):
+        say(sync_room, "a", "b")
+    say(sync_room, "b", "a")
+    sync_room.now += 5
+    say(sync_room, "c", "tag:all")
+    told = sync_room.do(watching.traffic, since=EPOCH + HOUR)
+    assert [(talk.sender, talk.recipient, talk.messages) for talk in told.talks] == [
+        ("a", "b", 3),
+        ("c", "a", 1),
+        ("c", "b", 1),
+        ("b", "a", 1),
+    ]
+    assert told.talks[1].last_at == EPOCH + 2 * HOUR + 5
+    assert (told.since, told.complete, told.pairs, told.messages) == (EPOCH + HOUR, True, 4, 6)
+
+
+def test_in_a_busy_hour_the_newest_are_told_and_since_when(sync_room: SyncRoom) -> None:
+    enter(sync_room, "a", "b", "c")
+    say(sync_room, "a", "b")
+    sync_room.now += 1000
+    say(sync_room, "b", "c")
+    sync_room.now += 1000
+    say(sync_room, "a", "c")
+    told = sync_room.do(watching.traffic, since=EPOCH - 1, deliveries=2, pairs=1)
+    assert [(talk.sender, talk.recipient) for talk in told.talks] == [("a", "c")]
+    assert (told.since, told.complete, told.pairs, told.messages) == (EPOCH + 1000, False, 2, 2)
+
+
+def test_a_quiet_hour_is_empty(sync_room: SyncRoom) -> None:
+    assert sync_room.do(watching.traffic, since=EPOCH) == watching.Traffic(EPOCH, True, [], 0, 0)
+
+
+def test_a_dead_letter_says_for_whom_and_why(sync_room: SyncRoom) -> None:
+    enter(sync_room, "b", "c")
+    direct = say(sync_room, "a", "b")
+    for attempt in ("first", "second"):
+        report = ReceiptReport(agent_id="b", state=Rung.HANDED_OFF, evidence={"attemptId": attempt})
+        sync_room.do(receipts.report, direct, report)
+    work = say(sync_room, "a", "tag:all", claimable=True)
+    held = sync_room.do(leases.claim, work, ClaimRequest(agent_id="c"))
+    sync_room.do(leases.release, work, ClaimRequest(agent_id="c", lease_token=held.lease_token))
+    newest, older = sync_room.do(watching.dead_letters, limit=10)
+    assert (newest.message.id, [each.agent_id for each in newest.recipients]) == (work, ["b", "c"])
+    assert newest.recipients[0].evidence["reason"] == "claimed too often without completion"
+    assert (older.message.id, older.recipients[0].agent_id, older.recipients[0].attempts) == (direct, "b", 1)
+    assert older.recipients[0].evidence["reason"] == "handed off too often"
+    assert older.recipients[0].at == EPOCH
+    (page,) = sync_room.do(watching.dead_letters, limit=10, before=work)
+    assert page.message.id == direct
+
+
+def test_a_task_says_how_its_callbacks_fare(sync_room: SyncRoom) -> None:
+    event = IntegrationEvent(title="red", target="tag:all")
+    source = Integration(name="ci", token="-", callback_url="https://ci.example/hook")  # noqa: S106  # no secret
+    task, _ = sync_room.do(integrations.take_event, source, event)
+    (watched,) = sync_room.do(watching.watched_tasks, limit=5)
+    assert (watched.task.id, watched.dead, watched.failing) == (task.id, 0, 0)
+    due = sync_room.do(callbacks.next_due, ("ci",))
+    assert due is not None
+    sync_room.do(callbacks.record, due.id, callbacks.Posted(status=500), duration_ms=3, pause_ms=10_000)
+    (watched,) = sync_room.do(watching.watched_tasks, limit=5)
+    assert (watched.dead, watched.failing) == (0, 1)
+    sync_room.do(callbacks.record, due.id, callbacks.Posted(error="timeout"), duration_ms=3, pause_ms=None)
+    (watched,) = sync_room.do(watching.watched_tasks, source="ci")
+    assert (watched.dead, watched.failing) == (1, 0)
