@@ -14,7 +14,7 @@ from trio_relay.core.events import KINDS, STREAM_KINDS
 from trio_relay.settings import ServerSettings
 
 #: Routes for people and programs that are no part of the API.
-UNDESCRIBED = {"/", "/docs", "/openapi.json", "/api/openapi.json"}
+UNDESCRIBED = {"/", "/docs", "/docs/reference", "/openapi.json", "/api/openapi.json"}
 
 
 async def document(room: Room) -> Any:
@@ -139,7 +139,7 @@ async def test_an_unknown_parameter_is_ignored(room: Room) -> None:
 
 async def test_the_page_names_every_call_and_object_and_needs_nothing_from_elsewhere(room: Room) -> None:
     described = await document(room)
-    page = await room.http("GET", "/docs")
+    page = await room.http("GET", "/docs/reference")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for path, methods in described["paths"].items():
@@ -153,14 +153,14 @@ async def test_the_page_names_every_call_and_object_and_needs_nothing_from_elsew
 
 
 async def test_every_link_within_leads_somewhere(room: Room) -> None:
-    page = (await room.http("GET", "/docs")).text
+    page = (await room.http("GET", "/docs/reference")).text
     targets, ids = set(re.findall(r'href="#([^"]+)', page)), re.findall(r'id="([^"]+)', page)
     assert targets <= set(ids)
     assert len(ids) == len(set(ids))
 
 
 async def test_the_page_s_examples_are_accepted(room: Room) -> None:
-    page = (await room.http("GET", "/docs")).text
+    page = (await room.http("GET", "/docs/reference")).text
     [call] = re.findall(r'<details id="agents_register_agent">.*?</details>', page, re.DOTALL)
     [example] = re.findall(r"<pre><code>(.*?)</code></pre>", call)
     answer = await room.http("POST", "/api/agents", content=html.unescape(example))
@@ -171,6 +171,6 @@ async def test_the_page_is_served_to_anyone_and_headed_by_the_version(
     tmp_path: Path, autojump_clock: object
 ) -> None:
     async with open_room(tmp_path, ServerSettings(token="secret")) as room:
-        page = await room.http("GET", "/docs")
+        page = await room.http("GET", "/docs/reference")
     assert page.status_code == 200
     assert f"version {__version__}" in page.text

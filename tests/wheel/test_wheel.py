@@ -50,7 +50,7 @@ def files_of(package: Path) -> dict[str, bytes]:
 def test_it_holds_the_whole_package_and_nothing_of_the_sources_is_imported(installed: Path) -> None:
     assert SOURCES not in [installed, *installed.parents]
     found, expected = files_of(installed), files_of(SOURCES)
-    for beside in ("profiles", "skills"):
+    for beside in ("profiles", "skills", "docs"):
         expected |= {f"{beside}/{name}": content for name, content in files_of(ROOT / beside).items()}
     assert sorted(found) == sorted(expected)
     stale = [name for name in expected if found[name] != expected[name]]

@@ -20,7 +20,9 @@ from trio_relay.settings import ServerSettings
 
 #: Served to anyone: signs of life, the page that asks for the token, what the API is, and tickets, which are a
 #: credential themselves.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/docs", "/openapi.json", "/api/join"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/api/join"})
+#: The documentation, which says nothing about this relay: its blueprints.
+OPEN_BLUEPRINTS = frozenset({"docs", "site"})
 #: The blueprint of the routes that have tokens of their own.
 INTEGRATIONS = "integrations"
 _CORS_HEADERS = {
@@ -48,7 +50,7 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
                 return Response(b"", status=204)  # without a body Quart asks asyncio for one
             if request.blueprint == INTEGRATIONS:
                 pass  # its own tokens, checked by its own blueprint
-            elif request.path not in OPEN_PATHS:
+            elif request.path not in OPEN_PATHS and request.blueprint not in OPEN_BLUEPRINTS:
                 check_reach(token_of_request(), settings)
                 caller.set(await service.authenticate(token_of_request()))
         except RelayError as error:

@@ -1,4 +1,4 @@
-"""``/docs``: the description of the API as one page for people, made on the server from the OpenAPI document.
+"""``/docs/reference``: the description of the API as one page for people, made on the server from the OpenAPI document.
 
 No script and nothing from elsewhere: it can be read offline, saved, and printed.
 """
@@ -83,8 +83,8 @@ def docs_blueprint(service: RelayService, app: QuartTrio) -> Blueprint:
 
     rendered: list[str] = []
 
-    @routes.get("/docs")
-    async def docs() -> Response:
+    @routes.get("/docs/reference")
+    async def reference() -> Response:
         if not rendered:
             # At the first request: by then every route is registered.
             description = document(app, token_needed=service.settings.token is not None)
