@@ -12,7 +12,6 @@ from quart import Blueprint, Response
 from trio_relay import __version__
 from trio_relay.errors import NotFound
 from trio_relay.relay.web.site.pages import FRONT, GROUPS, all_pages, images
-from trio_relay.relay.web.site.render import render
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; "
@@ -57,6 +56,8 @@ def page_html(name: str, *, served: bool) -> str:
         NotFound: there is no such page (``unknown_page``).
 
     """
+    from trio_relay.relay.web.site.render import render  # noqa: PLC0415  # Markdown and colours, for who reads
+
     pages = all_pages()
     if name not in pages:
         raise NotFound(f"there is no page {name!r} in the documentation", code="unknown_page")
