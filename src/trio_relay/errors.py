@@ -2,7 +2,7 @@
 
 Every error carries a stable snake_case ``code`` for programs, a ``detail`` sentence for people and, for bad
 input, the fields at fault. The HTTP status of each class stands in one table (``relay/web/problems.py``); the
-client maps it back in one place (``client/http.py``). No error text may carry a message body or a token.
+client maps it back in one place (``client/problems.py``). No error text may carry a message body or a token.
 """
 
 from dataclasses import dataclass

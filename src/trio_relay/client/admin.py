@@ -1,6 +1,7 @@
-"""Calls that people make rather than programs: credentials, explanations, parked threads."""
+"""Calls that people make rather than programs: credentials, explanations, dead letters, parked threads."""
 
 from trio_relay.client.http import RelayClient
+from trio_relay.core.wire import Message, SessionFields
 from trio_relay.core.wire_access import (
     JoinRequest,
     MintedToken,
@@ -10,7 +11,7 @@ from trio_relay.core.wire_access import (
     TokenBinding,
     TokenRequest,
 )
-from trio_relay.core.wire_rooms import Explanation, ParkedThread
+from trio_relay.core.wire_rooms import Explanation, ParkedThread, RetractRequest, Withdrawal
 
 
 async def mint_token(relay: RelayClient, request: TokenRequest) -> MintedToken:
@@ -49,9 +50,37 @@ async def explain(relay: RelayClient, message_id: int) -> Explanation:
     return await relay.call("GET", f"/api/messages/{message_id}/explain", Explanation)
 
 
-async def parked_threads(relay: RelayClient) -> list[ParkedThread]:
+async def retract(
+    relay: RelayClient,
+    message_id: int,
+    sender: str,
+    reason: str | None = None,
+    session: SessionFields | None = None,
+) -> Withdrawal:
+    """Withdraw a message of `sender` from whoever does not have it yet."""
+    session = session or SessionFields()
+    body = RetractRequest(sender=sender, reason=reason, instance_id=session.instance_id, epoch=session.epoch)
+    return await relay.call("POST", f"/api/messages/{message_id}/retract", Withdrawal, body=body)
+
+
+async def dead_letters(relay: RelayClient, limit: int = 100, before: int | None = None) -> list[Message]:
+    """What was handed out too often and reached nobody, newest first."""
+    return await relay.browse(state="dead", limit=limit, before=before)
+
+
+async def redrive(relay: RelayClient, message_id: int) -> Message:
+    """Give a dead letter another life."""
+    return await relay.call("POST", f"/api/messages/{message_id}/redrive", Message)
+
+
+async def search(relay: RelayClient, text: str, limit: int = 20, before: int | None = None) -> list[Message]:
+    """Messages that hold these words, newest first."""
+    return await relay.browse(q=text, limit=limit, before=before)
+
+
+async def parked_threads(relay: RelayClient, limit: int = 100) -> list[ParkedThread]:
     """The threads that wait for a person."""
-    return await relay.call("GET", "/api/threads", list[ParkedThread])
+    return await relay.call("GET", "/api/threads", list[ParkedThread], query={"limit": limit})
 
 
 async def resume_thread(relay: RelayClient, thread_id: int) -> ParkedThread:

@@ -1,4 +1,4 @@
-"""Posting a callback to somebody else's server. Beside ``http.py`` the only module that knows the HTTP library.
+"""Posting a callback to somebody else's server. Beside ``connection.py`` the only module that knows the HTTP library.
 
 A receiver is not trusted: its redirects are not followed (they would carry a signed body to somebody the operator
 never named), and of its answer only the status is read. How long it may take is the caller's to bound.

@@ -1,19 +1,13 @@
-"""The relay over HTTP: one method an API call, errors mapped once. The only module that knows the HTTP library.
+"""The relay over HTTP: one method an API call. Calls that fewer programs make stand in modules of their own.
 
-Every call is bounded. What the relay refuses arrives as the same error class the relay raised; whatever is the
-weather's fault (no connection, no answer in time, a 5xx) arrives as `ConnectionLost`, and may be tried again: writes
-that matter carry an idempotency key or a session.
+On trio and on asyncio; `Connection` says how errors arrive.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote
 
-import httpx2
-import msgspec
-import trio
-
+from trio_relay.client.connection import Connection
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import (
     Agent,
@@ -24,7 +18,6 @@ from trio_relay.core.wire import (
     InboxMessage,
     LabelChange,
     Message,
-    Problem,
     ReadMark,
     ReadyChange,
     Receipt,
@@ -37,76 +30,11 @@ from trio_relay.core.wire import (
     TagsChange,
 )
 from trio_relay.core.wire_access import Caller
-from trio_relay.errors import (
-    Conflict,
-    ConnectionLost,
-    FieldError,
-    Invalid,
-    LeaseLost,
-    NotFound,
-    RateLimited,
-    Refused,
-    RelayError,
-    StaleInstance,
-    Unauthorized,
-)
-
-T = TypeVar("T")
-_encode = msgspec.json.Encoder().encode
-_BY_CODE: dict[str, type[RelayError]] = {
-    "stale_instance": StaleInstance,
-    "session_required": StaleInstance,
-    "lease_lost": LeaseLost,
-}
-_BY_STATUS: dict[int, type[RelayError]] = {401: Unauthorized, 403: Refused, 404: NotFound, 409: Conflict}
-#: The server closes idle connections after 75 s; closing ours first avoids writing into a closing one.
-_KEEPALIVE = 5.0
+from trio_relay.errors import ConnectionLost
 
 
-class RelayClient:
+class RelayClient(Connection):
     """A relay, as a client sees it. Use `RelayClient.open`."""
-
-    def __init__(self, http: httpx2.AsyncClient, url: str, timeout: float) -> None:
-        self.url = url
-        self._http = http
-        self._timeout = timeout
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
-        url: str,
-        token: str | None = None,
-        timeout: float = 10.0,  # noqa: ASYNC109  # bounds every later call, not this one
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> AsyncIterator["RelayClient"]:
-        """Talk to the relay at `url`; each call is given `timeout` seconds, beside what it is asked to wait.
-
-        Raises:
-            Invalid: `url` or `token` cannot be meant (codes ``bad_url``, ``bad_token``).
-
-        """
-        _check_url(url)
-        headers = {"Accept": "application/json"}
-        if token is not None:
-            if not (token.isascii() and token.isprintable()):
-                raise Invalid("the token holds characters that no header can carry", code="bad_token")
-            headers["X-Agent-Relay-Token"] = token
-        limits = httpx2.Limits(
-            max_connections=None, max_keepalive_connections=50, keepalive_expiry=_KEEPALIVE
-        )
-        async with httpx2.AsyncClient(
-            base_url=url, headers=headers, timeout=None, limits=limits, transport=transport, trust_env=False
-        ) as http:
-            yield cls(http, url, timeout)
-
-    @classmethod
-    def inside(
-        cls, app: Callable[..., Awaitable[None]], token: str | None
-    ) -> AbstractAsyncContextManager["RelayClient"]:
-        """Talk to the relay served by `app` in this very process, as whoever holds `token`."""
-        transport = httpx2.ASGITransport(app)
-        return cls.open("http://127.0.0.1", token, transport=transport)
 
     async def whoami(self) -> Caller:
         """Who this client is to the relay: what its token may do, and the agent it is bound to."""
@@ -296,90 +224,9 @@ class RelayClient:
             return False
         return True
 
-    async def call(
-        self,
-        method: str,
-        path: str,
-        answer: type[T],
-        *,
-        body: msgspec.Struct | None = None,
-        query: dict[str, Any] | None = None,
-        patience: float = 0.0,
-    ) -> T:
-        """Make one call: what every method above does, for the parts of the API that have no method here.
-
-        Raises:
-            ConnectionLost: no connection, no answer within the time-out and `patience` seconds, or a 5xx.
-            RelayError: what the relay refuses, as the class it raised there.
-
-        """
-        parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
-        headers = {"Content-Type": "application/json"} if body is not None else None
-        content = _without_nulls(body) if body is not None else None
-        try:
-            with trio.fail_after(self._timeout + patience):
-                response = await self._http.request(
-                    method, path, params=parameters, content=content, headers=headers
-                )
-        except trio.TooSlowError:
-            raise ConnectionLost(f"the relay at {self.url} did not answer in time", code="timeout") from None
-        except httpx2.TransportError as error:
-            raise ConnectionLost(
-                f"the relay at {self.url} cannot be reached ({type(error).__name__})"
-            ) from error
-        if response.is_success:
-            try:
-                return msgspec.json.decode(response.content, type=answer)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise ConnectionLost(
-                    f"what answers at {self.url} is not a relay", code="not_a_relay"
-                ) from None
-        raise _error_of(response, self.url)
-
-
-def _check_url(url: str) -> None:
-    try:
-        address = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise Invalid(f"{url!r} is not a relay URL: {error}", code="bad_url") from None
-    if address.scheme not in {"http", "https"} or not address.host:
-        raise Invalid(f"{url!r} is not a relay URL: expected http://HOST:PORT", code="bad_url")
-
-
-def _error_of(response: httpx2.Response, url: str) -> RelayError:
-    """The error the relay raised, from its problem document."""
-    try:
-        document = msgspec.json.decode(response.content, type=Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        document = Problem(title="", status=response.status_code)
-    detail = document.detail or f"the relay at {url} answered {response.status_code}"
-    if response.status_code >= 500 or response.status_code == 408:
-        return ConnectionLost(detail, code=document.code or "server_error")
-    if response.status_code == 429:
-        wait = response.headers.get("Retry-After", "")
-        return RateLimited(
-            detail, retry_after=float(wait) if wait.isdecimal() else 1.0, code=document.code or None
-        )
-    kind = _BY_CODE.get(document.code) or _BY_STATUS.get(response.status_code, Invalid)
-    fields = tuple(FieldError(each.get("path", ""), each.get("message", "")) for each in document.errors)
-    return kind(detail, code=document.code or None, fields=fields)
-
-
-def _without_nulls(body: msgspec.Struct) -> bytes:
-    """Encode a request; fields left unset stay out, except a label, where null means: clear it."""
-    if isinstance(body, LabelChange):
-        return _encode(body)
-    return _encode({name: value for name, value in msgspec.to_builtins(body).items() if value is not None})
-
 
 def _fields(session: SessionFields | None) -> dict[str, Any]:
     return {} if session is None else {"instance_id": session.instance_id, "epoch": session.epoch}
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 def _agent(agent_id: str) -> str:
