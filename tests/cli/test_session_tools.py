@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from support.codex_session import relay_process
+from support.relay_process import relay_process
 from trio_relay.cli.session_tools import begin, end
 from trio_relay.client import RelayClient, admin
 from trio_relay.codex.arguments import RelayTools

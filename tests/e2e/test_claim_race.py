@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from support.codex_session import relay_process
+from support.relay_process import relay_process
 from trio_relay.client import RelayClient
 from trio_relay.core.wire import AgentRegistration, InboxMessage, SendRequest
 from trio_relay.errors import Conflict

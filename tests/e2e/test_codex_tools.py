@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from support.codex_session import World, codex_world, relay_process
+from support.codex_session import World, codex_world
 from support.mock_model import ModelRequest, Reply, Text, ToolCall
+from support.relay_process import relay_process
 from trio_relay.client import admin
 from trio_relay.core.model import Rung
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import trio
 
-from support.codex_session import relay_process
+from support.relay_process import relay_process
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "15"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261121"))

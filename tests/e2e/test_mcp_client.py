@@ -16,8 +16,8 @@ import trio
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
 
-from support.codex_session import relay_process
 from support.commands import clean_environment
+from support.relay_process import relay_process
 from trio_relay.client import RelayClient, admin
 from trio_relay.core.access import Scope
 from trio_relay.core.wire import AgentRegistration, SendRequest

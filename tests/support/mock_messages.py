@@ -148,7 +148,7 @@ async def _fail(exchange: Exchange, failure: Failure) -> None:
 def _events(reply: Text | ToolCall, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The server-sent events of one reply, in the order of the Messages API."""
     usage = {"input_tokens": 10, "output_tokens": 5}
-    message = {
+    message: dict[str, Any] = {
         "id": f"msg_{number}",
         "type": "message",
         "role": "assistant",

@@ -18,8 +18,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from support.processes import Process
+
 #: Between two looks at the screen, seconds.
 _LOOK = 0.05
+_AFTERWARDS = "echo EXIT $?; read -r _"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Terminal:
         return done.stdout.decode()
 
 
+def is_terminal_shell(process: Process) -> bool:
+    """Whether it is the shell a program was started from in a `terminal`."""
+    return process.runs("/bin/sh", "-c") and process.arguments[-1].endswith(_AFTERWARDS)
+
+
 @asynccontextmanager
 async def terminal(
     command: Sequence[str],
@@ -92,7 +100,7 @@ async def terminal(
     # Short, because the path of a Unix socket may have 107 bytes only.
     socket = Path("/tmp") / f"trio-relay-{os.getpid()}-{id(command):x}"
     tmux = (program, "-S", str(socket), "-f", "/dev/null")
-    script = f"{shlex.join(command)}; echo EXIT $?; read -r _"
+    script = f"{shlex.join(command)}; {_AFTERWARDS}"
     size = ("-x", str(width), "-y", str(height))
     given = [part for name, value in env.items() for part in ("-e", f"{name}={value}")]
     await trio.run_process(
