@@ -62,6 +62,7 @@ class ScriptedModel(Generic[Request]):
     script: ScriptOf[Request]
     base_url: str = ""
     requests: list[Request] = field(default_factory=list)
+    _list: ScriptOf[Request] | None = None
     _used: int = 0
     _arrived: trio.Event = field(default_factory=trio.Event)
 
@@ -87,6 +88,8 @@ class ScriptedModel(Generic[Request]):
         if callable(script):
             reply = script(request)
             return await reply if inspect.isawaitable(reply) else reply
+        if script is not self._list:
+            self._list, self._used = script, 0
         self._used += 1
         if self._used > len(script):
             return Failure(400, f"the script has {len(script)} replies and this is request {self._used}")

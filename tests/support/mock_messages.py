@@ -82,6 +82,19 @@ class MessagesRequest:
             _plain(block.get("content", "")) for _, block in self._blocks() if block["type"] == "tool_result"
         ]
 
+    @property
+    def news(self) -> str:
+        """What the model has not seen before: every text and tool's output since it last said something."""
+        fresh: list[str] = []
+        for role, block in self._blocks():
+            if role == "assistant":
+                fresh.clear()
+            elif block["type"] == "tool_result":
+                fresh.append(_plain(block.get("content", "")))
+            elif block["type"] == "text":
+                fresh.append(block["text"])
+        return "\n".join(fresh)
+
     def _blocks(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for message in self.body.get("messages", ()):
             content = message["content"]
