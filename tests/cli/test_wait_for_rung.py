@@ -5,8 +5,8 @@ import trio
 
 from support.relay import Room
 from trio_relay.cli.inbox import arrivals
-from trio_relay.cli.mailbox import open_mailbox
-from trio_relay.cli.send import Outcome, wait_for
+from trio_relay.cli.session import myself
+from trio_relay.cli.waiting import Outcome, wait_for
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, SendRequest, SentMessage
 
@@ -98,7 +98,7 @@ async def test_of_those_who_were_offered_a_claimable_one_is_enough(room: Room) -
 async def test_following_an_inbox_outlives_the_relay_being_away(
     room: Room, nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await open_mailbox(room.relay, "anna")
+    await myself(room.relay, "anna")
     seen: list[tuple[float, str]] = []
 
     async def follow() -> None:
@@ -126,7 +126,7 @@ async def test_following_an_inbox_outlives_the_relay_being_away(
 
 
 async def test_an_inbox_of_many_pages_is_read_to_its_end(room: Room) -> None:
-    await open_mailbox(room.relay, "anna")
+    await myself(room.relay, "anna")
     for number in range(401):
         await room.relay.send(SendRequest(sender="ben", to="anna", body=str(number)))
     bodies = [message.body async for message in arrivals(room.relay, "anna", unread=True, follow=False)]
@@ -136,8 +136,8 @@ async def test_an_inbox_of_many_pages_is_read_to_its_end(room: Room) -> None:
 async def test_a_mailbox_is_registered_once_and_changes_nobody_who_is_there(room: Room) -> None:
     await room.relay.register(AgentRegistration(id="ben", label="b", status=AgentStatus.BUSY, ready=True))
     before = await room.relay.agent("ben")
-    assert await open_mailbox(room.relay, "ben") == "ben"
+    assert (await myself(room.relay, "ben")).agent_id == "ben"
     assert await room.relay.agent("ben") == before
-    assert await open_mailbox(room.relay, "carl") == "carl"
+    assert (await myself(room.relay, "carl")).agent_id == "carl"
     carl = await room.relay.agent("carl")
     assert (carl.status, carl.ready) == (AgentStatus.OFFLINE, False)

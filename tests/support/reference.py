@@ -67,6 +67,9 @@ def _of_command(command: click.Command, path: str) -> Iterator[str]:
     arguments = [one.make_metavar(context) for one in command.params if isinstance(one, click.Argument)]
     yield f"## `{' '.join([path, *arguments])}`\n"
     yield "\n\n".join(" ".join(block.split()) for block in (command.help or "").split("\n\n")) + "\n"
+    if command.epilog:
+        lines = [line.strip() for line in command.epilog.split("\n") if line.startswith("  ")]
+        yield "\n".join(["```sh", *lines, "```", ""])
     records = [
         record
         for one in command.params

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import trio
 
-from trio_relay.cli.environment import agent_settings
-from trio_relay.client.http import RelayClient
 from trio_relay.errors import ConnectionLost
+
+if TYPE_CHECKING:
+    from trio_relay.client.http import RelayClient
 
 _ANYWHERE = "start one with `trio-relay serve`, or set AGENT_RELAY_URL"
 #: Codex's sandbox has no network, not even to this machine (0.169); the relay's tools are exempt.
@@ -31,8 +31,18 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-def call_relay(relay_url: str | None, work: Callable[[RelayClient], Awaitable[Result]]) -> Result:
+def examples(*lines: str) -> str:
+    """Write the end of a command's help: what people type. Lines of at most 76 characters stay as they are."""
+    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
+
+
+def call_relay(relay_url: str | None, work: "Callable[[RelayClient], Awaitable[Result]]") -> Result:
     """Run `work` with an open client in an event loop of its own."""
+    import trio  # noqa: PLC0415  # --help stays quick
+
+    from trio_relay.cli.environment import agent_settings  # noqa: PLC0415
+    from trio_relay.client.http import RelayClient  # noqa: PLC0415
+
     settings = agent_settings(relay_url=relay_url)
 
     async def call() -> Result:

@@ -7,8 +7,9 @@ import click
 import trio
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
-from trio_relay.cli.mailbox import open_mailbox
-from trio_relay.cli.terminal import echo_json, local_time, printable, printable_text
+from trio_relay.cli.message_view import as_text
+from trio_relay.cli.session import myself
+from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.client.http import RelayClient
 from trio_relay.core.timing import backoff
 from trio_relay.core.wire import InboxMessage
@@ -42,7 +43,7 @@ def inbox(
     """
 
     async def work(relay: RelayClient) -> None:
-        agent_id = await open_mailbox(relay, None) if agent is None else (await relay.agent(agent)).id
+        agent_id = (await myself(relay, None)).agent_id if agent is None else (await relay.agent(agent)).id
         shown: list[InboxMessage] = []
         async for message in arrivals(relay, agent_id, unread=not everything, follow=follow):
             if not as_json:
@@ -92,22 +93,3 @@ async def next_arrivals(relay: RelayClient, agent_id: str, *, unread: bool, afte
                 click.echo(f"trio-relay: {error.detail}; waiting for it to come back", err=True)
             lost = True
     raise AssertionError  # backoff never ends
-
-
-def as_text(message: InboxMessage) -> str:
-    """Write one message for people."""
-    facts = [f"to {printable(message.to)}"]
-    if message.reply_to is not None:
-        facts.append(f"answers {message.reply_to}")
-    if message.claimable:
-        facts.append(f"claimed by {printable(message.claimed_by)}" if message.claimed_by else "claimable")
-    if message.channel is not None:
-        facts.append(f"channel {printable(message.channel)}")
-    if message.read_at is not None:
-        facts.append("read")
-    header = (
-        f"[{message.id}] {local_time(message.created_at)}  {printable(message.sender)}  ({', '.join(facts)})"
-    )
-    subject = [f"  Subject: {printable(message.subject)}"] if message.subject else []
-    body = [f"  {line}" for line in printable_text(message.body).split("\n")]
-    return "\n".join([header, *subject, *body])

@@ -1,15 +1,17 @@
 """``trio-relay message`` and ``send-claimable``: what a session's skills send, as the session's own agent."""
 
-import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
-from trio_relay.cli.send import accepted
 from trio_relay.cli.session import agent_option, own_agent
-from trio_relay.cli.terminal import echo_json
-from trio_relay.client.http import RelayClient
-from trio_relay.core.wire import SendRequest, SentMessage
+from trio_relay.cli.terminal import echo_json, spoken
+from trio_relay.cli.waiting import follow_up, wait_of, wait_options
+from trio_relay.core.wire import SendRequest
+
+if TYPE_CHECKING:
+    from trio_relay.client.http import RelayClient
 
 
 def _sending(name: str, about: str, *, claimable: bool) -> click.Command:
@@ -19,6 +21,7 @@ def _sending(name: str, about: str, *, claimable: bool) -> click.Command:
     @click.option("--subject", metavar="TEXT", help="A subject line.")
     @click.option("--channel", metavar="NAME", help="Only agents that listen to this channel get it.")
     @agent_option
+    @wait_options
     @json_option
     @relay_option
     def run(
@@ -28,21 +31,24 @@ def _sending(name: str, about: str, *, claimable: bool) -> click.Command:
         subject: str | None,
         channel: str | None,
         agent: str | None,
+        rung: str | None,
+        timeout: float,
         as_json: bool,
         relay_url: str | None,
     ) -> None:
-        async def work(relay: RelayClient) -> SentMessage:
+        async def work(relay: "RelayClient") -> None:
             request.sender = (await own_agent(relay, agent)).agent_id
-            return await relay.send(request)
+            sent = await relay.send(request)
+            wait = wait_of(rung, timeout)
+            if as_json and wait is None:
+                echo_json(sent)
+            else:
+                await follow_up(relay, sent, wait, as_json=as_json)
 
         request = SendRequest(
             sender="", to=target, body=spoken(text), subject=subject, channel=channel, claimable=claimable
         )
-        sent = call_relay(relay_url, work)
-        if as_json:
-            echo_json(sent)
-        else:
-            click.echo(accepted(sent))
+        call_relay(relay_url, work)
 
     return run
 
@@ -66,8 +72,3 @@ send_claimable = _sending(
     """,
     claimable=True,
 )
-
-
-def spoken(words: tuple[str, ...]) -> str:
-    """Put together a text that came as several words; of ``-`` alone, read it from standard input."""
-    return sys.stdin.read() if words == ("-",) else " ".join(words)

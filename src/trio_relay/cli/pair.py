@@ -7,10 +7,9 @@ import click
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
 from trio_relay.cli.failures import REFUSED, Failure
-from trio_relay.cli.message import spoken
-from trio_relay.cli.send import accepted
 from trio_relay.cli.session import agent_option, own_agent
-from trio_relay.cli.terminal import echo_json, printable, printable_text
+from trio_relay.cli.terminal import echo_json, printable, printable_text, spoken
+from trio_relay.cli.waiting import accepted
 from trio_relay.client import pairs
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import Verdict

@@ -11,19 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 import platformdirs
 
-from trio_relay.cli.environment import sidecar_settings
+from trio_relay.cli.environment import own_agent_id, sidecar_settings
 from trio_relay.cli.failures import BAD_INPUT, Failure
 from trio_relay.cli.mcp import sessions_of
-from trio_relay.client.http import RelayClient
 from trio_relay.core.targets import check_agent_id
 from trio_relay.errors import Refused
 from trio_relay.mcp.speaker import Origin, Speaker, speaker_of
+
+if TYPE_CHECKING:
+    from trio_relay.client.http import RelayClient
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -47,7 +49,19 @@ def agent_option(function: Function) -> Function:
     return option(function)
 
 
-async def own_agent(relay: RelayClient, given: str | None) -> Speaker:
+def sender_option(function: Function) -> Function:
+    """Add ``--from``, which is also called ``--agent``, to a command that people run as well as sessions."""
+    option = click.option(
+        "--from",
+        "--agent",
+        "agent",
+        metavar="AGENT",
+        help="Who you are; default: the agent of the session this is run in, else your mailbox, user@host.",
+    )
+    return option(function)
+
+
+async def own_agent(relay: "RelayClient", given: str | None) -> Speaker:
     """Tell which agent this command speaks as.
 
     Raises:
@@ -56,26 +70,41 @@ async def own_agent(relay: RelayClient, given: str | None) -> Speaker:
         Conflict: two agents have registered this session.
 
     """
-    if given is not None:
-        check_agent_id(given)
-        return await speaker_of(relay, Origin(named=given))
-    sessions = sessions_of(os.environ)
-    try:
-        return await speaker_of(relay, Origin(sessions=sessions))
-    except Refused as unknown:
-        if unknown.code not in {"unknown_session", "unknown_speaker"}:
-            raise
-    kept_at = sidecar_settings().state_path
-    found = _state(Path(kept_at)).agent_id if kept_at is not None else None
-    found = found or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
+    found = await _named_or_of_session(relay, given)
     if found is not None:
-        return await speaker_of(relay, Origin(named=found))
+        return found
+    sessions = sessions_of(os.environ)
     where = f"no agent has registered session {sessions[0]}" if sessions else "this is no agent's session"
     raise Failure(
         f"{where}: run it in one that `codex-relay` has started, or name the agent with --agent "
         "(`trio-relay agents` lists them); `trio-relay send` writes as yourself",
         BAD_INPUT,
     )
+
+
+async def myself(relay: "RelayClient", given: str | None) -> Speaker:
+    """Tell who runs this command: the agent of the session it is run in, else the person, by their mailbox.
+
+    A mailbox is an agent that is offline until its owner looks: registered, so that others can answer; offline, which
+    says honestly that nobody reads right now, and keeps broadcasts out of a box that may never be opened.
+    """
+    found = await _named_or_of_session(relay, given)
+    return found or await speaker_of(relay, Origin(mailbox=own_agent_id()))
+
+
+async def _named_or_of_session(relay: "RelayClient", given: str | None) -> Speaker | None:
+    if given is not None:
+        check_agent_id(given)
+        return await speaker_of(relay, Origin(named=given))
+    try:
+        return await speaker_of(relay, Origin(sessions=sessions_of(os.environ)))
+    except Refused as unknown:
+        if unknown.code not in {"unknown_session", "unknown_speaker"}:
+            raise
+    kept_at = sidecar_settings().state_path
+    found = _state(Path(kept_at)).agent_id if kept_at is not None else None
+    found = found or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
+    return None if found is None else await speaker_of(relay, Origin(named=found))
 
 
 def agent_of_parents(runs: Path, pid: int) -> str | None:

@@ -8,6 +8,7 @@ as JSON escapes.
 
 import json
 import re
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,19 @@ def duration(seconds: float) -> str:
         if count or (name == "s" and not parts):
             parts.append(f"{count} {name}")
     return " ".join(parts[:2])
+
+
+def spoken(words: tuple[str, ...]) -> str:
+    """Put together a text that came as several words; of ``-`` alone, read it from standard input."""
+    return sys.stdin.read() if words == ("-",) else " ".join(words)
+
+
+def parsed_json(text: str, what: str) -> Any:
+    """Read JSON that was given as `what`; of ``-``, from standard input."""
+    try:
+        return json.loads(sys.stdin.read() if text == "-" else text)
+    except ValueError as error:
+        raise click.UsageError(f"{what} is not JSON: {error}") from None
 
 
 def console() -> "Console":
