@@ -26,6 +26,11 @@ async def test_every_route_is_documented_and_no_other(room: Room) -> None:
     assert sorted(documented) == routes_of(room.app)
 
 
+async def test_every_page_of_the_dashboard_is_documented_and_no_other(room: Room) -> None:
+    documented = set(re.findall(r"`((?:GET|POST) /[^`\s]*)`", (DOCS / "dashboard.md").read_text()))
+    assert sorted(documented) == routes_of(room.app, pages=True)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text())

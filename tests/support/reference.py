@@ -94,15 +94,22 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", r"\|").split())
 
 
-def routes_of(app: QuartTrio) -> list[str]:
-    """Every route as docs/api.md writes it: ``GET /api/messages/:id``."""
+def routes_of(app: QuartTrio, *, pages: bool = False) -> list[str]:
+    """Every route as docs/api.md writes it: ``GET /api/messages/:id``; with `pages` those of docs/dashboard.md."""
     found: set[str] = set()
     for rule in app.url_map.iter_rules():
+        if _is_page(rule.endpoint) is not pages:
+            continue
         path = re.sub(r"<[^>]+>", ":id", rule.rule)
         found.update(
             f"{method} {path}" for method in (rule.methods or ()) if method not in {"HEAD", "OPTIONS"}
         )
     return sorted(found)
+
+
+def _is_page(endpoint: str) -> bool:
+    """Whether a route is one of the dashboard's, for people."""
+    return endpoint.partition(".")[0] in {"dashboard", "entrance", "assets"}
 
 
 if __name__ == "__main__":

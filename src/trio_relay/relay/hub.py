@@ -12,6 +12,9 @@ import trio
 from trio_relay.relay.operations.callbacks import CALLBACKS
 from trio_relay.relay.operations.tx import EVENTS
 
+#: The bell of whoever only waits for time to pass; no agent id has a control character in it.
+PAUSES = "\x00"
+
 
 class Hub:
     """The doorbells, by agent id."""
@@ -45,6 +48,11 @@ class Hub:
         """Wake everybody: something may have been missed."""
         self.ring(list(self._bells))
 
+    async def pause(self, until: float) -> None:
+        """Sleep until a moment of trio's clock, or until the relay stops."""
+        with self.listening(PAUSES) as bell, trio.move_on_at(until):
+            await bell.wait()
+
     def close(self) -> None:
         """Wake everybody, now and from now on: the relay is stopping."""
         self.closed = True
@@ -58,4 +66,4 @@ class Hub:
     @property
     def waiting_for_messages(self) -> int:
         """How many polls are open: every bell but those of the relay's own tasks."""
-        return self.waiting - sum(len(self._bells.get(name, ())) for name in (EVENTS, CALLBACKS))
+        return self.waiting - sum(len(self._bells.get(name, ())) for name in (EVENTS, CALLBACKS, PAUSES))

@@ -86,7 +86,7 @@ def inbox(
             if unread
             else queries.inbox_after_seq(tx.connection, **common, after_seq=after_seq or 0)
         )
-    return [_delivery(row) for row in rows]
+    return [delivery_of(row) for row in rows]
 
 
 def pointless(tx: Tx, agent_id: str, message_ids: Iterable[int]) -> list[InboxMessage]:
@@ -97,7 +97,7 @@ def pointless(tx: Tx, agent_id: str, message_ids: Iterable[int]) -> list[InboxMe
     rows = [
         queries.inbox_entry(tx.connection, agent_id=agent_id, message_id=number) for number in message_ids
     ]
-    return [_delivery(row) for row in rows if row is not None and _is_pointless(tx, row)]
+    return [delivery_of(row) for row in rows if row is not None and _is_pointless(tx, row)]
 
 
 def _is_pointless(tx: Tx, row: Row) -> bool:
@@ -108,7 +108,8 @@ def _is_pointless(tx: Tx, row: Row) -> bool:
     return expired or row["withdrawn"] is not None
 
 
-def _delivery(row: Row) -> InboxMessage:
+def delivery_of(row: Row) -> InboxMessage:
+    """One delivery as its recipient sees it."""
     return InboxMessage(
         **message_fields(row),
         inbox_seq=row["seq"],

@@ -15,14 +15,17 @@ from trio_relay.core.integrations import by_token
 from trio_relay.errors import Refused, RelayError
 from trio_relay.relay.credentials import caller
 from trio_relay.relay.service import RelayService
+from trio_relay.relay.web.dashboard.login import ENTRANCE, to_login
+from trio_relay.relay.web.dashboard.session import person, recognise
 from trio_relay.relay.web.problems import problem_of
 from trio_relay.settings import ServerSettings
 
-#: Served to anyone: signs of life, the page that asks for the token, what the API is, and tickets, which are a
-#: credential themselves.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/api/join"})
-#: The documentation, which says nothing about this relay: its blueprints.
-OPEN_BLUEPRINTS = frozenset({"docs", "site"})
+#: Served to anyone: signs of life, what the API is, and tickets, which are a credential themselves.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/api/join"})
+#: The documentation, which says nothing about this relay, the login and what its page is made of: their blueprints.
+OPEN_BLUEPRINTS = frozenset({"docs", "site", ENTRANCE, "assets"})
+#: The blueprint of the pages for people, who come with a cookie. It counts nowhere else.
+DASHBOARD = "dashboard"
 #: The blueprint of the routes that have tokens of their own.
 INTEGRATIONS = "integrations"
 _CORS_HEADERS = {
@@ -50,6 +53,10 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
                 return Response(b"", status=204)  # without a body Quart asks asyncio for one
             if request.blueprint == INTEGRATIONS:
                 pass  # its own tokens, checked by its own blueprint
+            elif request.blueprint in (DASHBOARD, ENTRANCE):
+                check_own_page()
+                if request.blueprint == DASHBOARD:
+                    return await _let_in(service)
             elif request.path not in OPEN_PATHS and request.blueprint not in OPEN_BLUEPRINTS:
                 check_reach(token_of_request(), settings)
                 caller.set(await service.authenticate(token_of_request()))
@@ -80,6 +87,30 @@ def token_of(authorization: str | None, own_header: str | None) -> str | None:
     if authorization is not None and authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
     return None
+
+
+async def _let_in(service: RelayService) -> Response | None:
+    """Let a person see the dashboard; whoever is not known is sent to the login."""
+    who = await recognise(service)
+    if who is None:
+        return to_login()
+    person.set(who)
+    caller.set(who.principal)
+    return None
+
+
+def check_own_page() -> None:
+    """Take what changes something from our own pages only, whatever origins may use the API: it comes with a cookie.
+
+    Raises:
+        Refused: it comes from elsewhere, or does not say from where (code ``origin_refused``).
+
+    """
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    origin, host = request.headers.get("Origin", ""), request.headers.get("Host", "")
+    if not (_parses(origin.partition("://")[2]) and urlsplit(origin).netloc.lower() == host.lower()):
+        raise Refused("this can only be asked by the relay's own pages", code="origin_refused")
 
 
 def check_reach(secret: str | None, settings: ServerSettings) -> None:

@@ -1,4 +1,4 @@
-"""Is it up, is it ready, how much is in it: ``/healthz``, ``/readyz``, ``/api/stats``; and the page at ``/``."""
+"""Is it up, is it ready, how much is in it: ``/healthz``, ``/readyz``, ``/api/stats``."""
 
 import trio
 from quart import Blueprint, Response
@@ -14,17 +14,6 @@ from trio_relay.relay.web.problems import problem
 
 #: Seconds the store has to answer; whoever asks whether a node is ready waits no longer.
 READY_WITHIN = 1.5
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>trio-relay</title>
-<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem}
-code{font-size:.95em}</style>
-<h1>trio-relay</h1><p>The relay is running. Watch it from a terminal:</p>
-<pre><code>trio-relay status
-trio-relay agents
-trio-relay send TARGET "hello"</code></pre>
-<p>Who is there: <a href="/api/agents">agents</a>. How much there is: <a href="/api/stats">counts</a>.
-What programs can ask: <a href="/docs">the API</a>.</p></html>
-"""
 
 
 def system_blueprint(service: RelayService) -> Blueprint:
@@ -57,10 +46,5 @@ def system_blueprint(service: RelayService) -> Blueprint:
     async def stats() -> Stats:
         """Count what is in the room."""
         return await service.stats()
-
-    @routes.get("/")
-    async def home() -> Response:
-        """Show a person that the relay runs."""
-        return Response(_PAGE, content_type="text/html; charset=utf-8")
 
     return routes

@@ -1,0 +1,151 @@
+"""What the dashboard reads beside what the API does: agents with what waits for them, deliveries at a glance, what is stuck.
+
+Every one costs what it shows: counts stop at `MANY`, pages are bounded.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trio_relay.core.ladder import FINAL
+from trio_relay.core.model import MAILBOX_RIG, AgentStatus, Rung
+from trio_relay.core.wire import Agent, InboxMessage, Message
+from trio_relay.relay.operations import event_log
+from trio_relay.relay.operations.messages_read import NEWEST, delivery_of
+from trio_relay.relay.operations.tx import Row, Tx, agent_of, fresh, from_json, message_of
+from trio_relay.store.queries import queries, select
+
+#: Where a count stops: nobody needs to know how many more than this wait.
+MANY = 1000
+#: Events one look at the log takes in, at most.
+_CHANGES = 2000
+_HEIGHT = {rung: height for height, rung in enumerate(Rung)}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An agent with what waits in its inbox: how many, `MANY` at most, and since when (Unix ms)."""
+
+    agent: Agent
+    unread: int
+    oldest_unread: int | None
+
+    @property
+    def is_mailbox(self) -> bool:
+        """Whether it is a person's or a script's mailbox, which is offline by nature."""
+        return self.agent.rig == MAILBOX_RIG
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what waits for it does not get through, as a sentence; None: it does, or nothing waits."""
+        if self.is_mailbox:
+            return None
+        if self.agent.status is AgentStatus.OFFLINE:
+            return "offline, and messages wait" if self.unread else None
+        if not self.agent.ready:
+            return self.agent.ready_reason or "it has not said that it is ready"
+        return None
+
+
+@dataclass(slots=True)
+class Glance:
+    """How far one message has got: how many of its recipients stand on each rung."""
+
+    states: Counter[Rung] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """How many recipients it has."""
+        return sum(self.states.values())
+
+    @property
+    def rung(self) -> Rung:
+        """The rung that matters: of those still on their way the lowest, else the worst end."""
+        under_way = [rung for rung in self.states if rung not in FINAL]
+        if under_way:
+            return min(under_way, key=_HEIGHT.__getitem__)
+        return max(self.states, key=_HEIGHT.__getitem__, default=Rung.ACCEPTED)
+
+
+@fresh
+def log_end(tx: Tx) -> int:
+    """The id of the newest event."""
+    return event_log.state(tx).horizon
+
+
+@fresh
+def changes(tx: Tx, after: int) -> tuple[int, list[tuple[str, Mapping[str, Any]]]]:
+    """The events after an id, kind and data only, and the id to go on from. Of very many only the first are told."""
+    horizon = event_log.state(tx).horizon
+    rows = [
+        row
+        for row in queries.events_after(tx.connection, after=after, limit=_CHANGES)
+        if row["id"] <= horizon
+    ]
+    end = rows[-1]["id"] if rows else max(after, horizon)
+    return end, [(row["type"], from_json(row["data"])) for row in rows]
+
+
+def counts(tx: Tx, name: str) -> dict[str, int]:
+    """The numbers beside the navigation, each counted up to `MANY`."""
+    return {"inbox": queries.count_unread_of(tx.connection, agent_id=name, limit=MANY)[0]}
+
+
+def everyone(tx: Tx) -> list[Seen]:
+    """Every agent with what waits for it: in trouble first, then who is there, mailboxes last."""
+    found = [_seen(row) for row in queries.agents_with_unread(tx.connection, limit=MANY)]
+    return sorted(found, key=_order)
+
+
+def one(tx: Tx, agent_id: str) -> Seen | None:
+    """One agent with what waits for it."""
+    row: Row | None = queries.agent_with_unread(tx.connection, id=agent_id, limit=MANY)
+    return None if row is None else _seen(row)
+
+
+def these(tx: Tx, agent_ids: Iterable[str]) -> list[Seen]:
+    """Some agents with what waits for them, those there are."""
+    return [seen for agent_id in agent_ids if (seen := one(tx, agent_id)) is not None]
+
+
+def glances(tx: Tx, message_ids: Sequence[int]) -> dict[int, Glance]:
+    """How far some messages have got."""
+    found = {message_id: Glance() for message_id in message_ids}
+    if not found:
+        return found
+    names = {f"id{place}": message_id for place, message_id in enumerate(found)}
+    listed = ", ".join(f":{name}" for name in names)
+    # Only names of parameters are put together here; every value is bound.
+    statement = f"SELECT message_id, state, count(*) AS n FROM inbox WHERE message_id IN ({listed}) GROUP BY message_id, state"  # noqa: S608
+    for row in select(tx.connection, statement, **names):
+        found[row["message_id"]].states[Rung(row["state"])] += row["n"]
+    return found
+
+
+def newest_of_inbox(
+    tx: Tx, agent_id: str, *, unread: bool, before: int | None = None, limit: int = 50
+) -> list[InboxMessage]:
+    """What stands in an inbox, the newest arrival first."""
+    query = queries.inbox_newest_unread if unread else queries.inbox_newest
+    return [
+        delivery_of(row)
+        for row in query(tx.connection, agent_id=agent_id, before=before or NEWEST, limit=limit)
+    ]
+
+
+def parked_messages(tx: Tx, limit: int = 100) -> list[Message]:
+    """Messages nobody answers to yet, oldest first."""
+    return [message_of(row) for row in queries.parked_messages(tx.connection, limit=limit)]
+
+
+def _seen(row: Row) -> Seen:
+    return Seen(agent_of(row), row["unread"], row["oldest_unread"])
+
+
+def _order(seen: Seen) -> tuple[int, str]:
+    if seen.trouble is not None:
+        return 0, seen.agent.id
+    if seen.is_mailbox:
+        return 3, seen.agent.id
+    return (2 if seen.agent.status is AgentStatus.OFFLINE else 1), seen.agent.id

@@ -1,0 +1,30 @@
+"""The pages there are, as the navigation shows them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page: its key (`here` of the page), what it is called, where it is.
+
+    `count` names a number of `board.counts` to show beside it; `urgent`: one that waits for a person.
+    """
+
+    key: str
+    label: str
+    path: str
+    count: str | None = None
+    urgent: bool = False
+
+
+NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "Room",
+        (
+            Entry("home", "Overview", "/"),
+            Entry("agents", "Agents", "/agents"),
+            Entry("messages", "Messages", "/messages"),
+            Entry("inbox", "Your inbox", "/inbox", count="inbox", urgent=True),
+        ),
+    ),
+)

@@ -1,0 +1,10 @@
+// What a page does beyond being read. Everything here adds to pages that work without it.
+import { followChanges } from "./live.js";
+import { enhanceForms } from "./forms.js";
+import { enhanceLists } from "./lists.js";
+import { keepTimes } from "./times.js";
+
+keepTimes();
+enhanceForms();
+enhanceLists();
+followChanges(document.body.dataset.live);

@@ -1,0 +1,60 @@
+// Forms: inline ones stay on the page, a second click sends nothing again, what cannot be undone asks first.
+import { fetchParts, place, LoggedOut } from "./fetching.js";
+
+const shownRegions = () => ["said", "counts", ...[...document.querySelectorAll("[data-region]")].map((each) => each.dataset.region)];
+
+export function enhanceForms() {
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.confirm && !confirm(form.dataset.confirm)) return event.preventDefault();
+    if (form.dataset.sending) return event.preventDefault();
+    if (form.matches("[data-once], [data-inline]")) {
+      form.dataset.sending = "yes";
+      setTimeout(() => delete form.dataset.sending, 10000);
+    }
+    if (form.matches("[data-inline]")) {
+      event.preventDefault();
+      sendInline(form, event.submitter);
+    }
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sending]")) delete form.dataset.sending;
+  });
+  // The first letters of a page's fields: "/" goes to the search.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    const field = document.querySelector('[data-key="/"]');
+    if (field) {
+      event.preventDefault();
+      field.focus();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+    if (menu) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+  document.addEventListener("click", (event) => {
+    const menu = document.querySelector("details.menu[open]");
+    if (menu && !menu.contains(event.target)) menu.open = false;
+  });
+}
+
+async function sendInline(form, button) {
+  const body = new URLSearchParams(new FormData(form, button));
+  try {
+    const answer = await fetchParts(form.getAttribute("action") || location.href, shownRegions(), {}, { method: "POST", body });
+    const there = new URL(answer.url);
+    if (answer.ok && there.pathname !== location.pathname) return void location.assign(there.pathname + there.search);
+    if (answer.ok) for (const field of form.querySelectorAll("input, textarea")) field.defaultValue = field.value;
+    place(answer.parsed);
+  } catch (error) {
+    if (error instanceof LoggedOut) location.reload();
+    else document.querySelector("[data-announce]").textContent = "The relay cannot be reached. Nothing was changed.";
+  } finally {
+    delete form.dataset.sending;
+  }
+}
