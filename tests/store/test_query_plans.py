@@ -22,6 +22,7 @@ MAY_SCAN = {
     "count_deliveries_by_state": "statistics",
     "count_messages": "statistics",
     "count_parked": "statistics",
+    "count_pending_approvals": "stops at its limit",
     "count_dead": "stops at its limit",
     "count_looking": "stops at its limit",
     "count_unread": "stops at its limit",

@@ -32,6 +32,10 @@ KINDS = {
     "task.repeated": "the event behind an active task happened again",
     "task.claimed": "an agent took a task",
     "task.status": "a task's status or progress changed",
+    "approval.asked": "an agent asks whether it may do something",
+    "approval.decided": "a person has allowed or denied it",
+    "approval.withdrawn": "the agent needs no answer any more",
+    "approval.expired": "nobody has answered in time",
     "token.minted": "a token was made; never the secret",
     "token.revoked": "a token counts no more",
 }

@@ -94,8 +94,17 @@ class RelayMetrics:
             f"Messages nobody has matched yet; counted up to {COUNT_LIMIT}.",
             registry=registry,
         )
+        self._approvals = Gauge(
+            "trio_relay_pending_approvals",
+            f"Questions of agents that wait for a person; counted up to {COUNT_LIMIT}.",
+            registry=registry,
+        )
         self._log = Gauge("trio_relay_event_log_size", "Events the log holds, about.", registry=registry)
-        self._polls = Gauge("trio_relay_open_polls", "Inbox polls that wait now.", registry=registry)
+        self._polls = Gauge(
+            "trio_relay_open_polls",
+            "Long polls that wait now, of inboxes and of approvals.",
+            registry=registry,
+        )
         self._streams = Gauge("trio_relay_event_streams", "Open event streams.", registry=registry)
         self._linked = Gauge(
             "trio_relay_linked",
@@ -152,6 +161,7 @@ class RelayMetrics:
             self._agents.labels(status).set(count)
         self._unread.set(depths.unread)
         self._parked.set(depths.parked)
+        self._approvals.set(depths.approvals)
         self._log.set(depths.events)
         self._polls.set(polls)
         self._streams.set(streams)

@@ -5,7 +5,7 @@ Here stands only what is more than one transaction: the long poll and the rounds
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import trio
@@ -18,11 +18,22 @@ from trio_relay.core.wire import (
     InboxMessage,
     Stats,
 )
+from trio_relay.core.wire_approvals import Approval, ApprovalState
 from trio_relay.relay.credentials import Credentials, caller
 from trio_relay.relay.events import EventFeed
 from trio_relay.relay.hub import Hub
 from trio_relay.relay.metrics import RelayMetrics
-from trio_relay.relay.operations import event_log, measure, messages_read, pairs, tasks, tokens, upkeep
+from trio_relay.relay.operations import (
+    approvals,
+    event_log,
+    measure,
+    messages_read,
+    pairs,
+    tasks,
+    tokens,
+    upkeep,
+)
+from trio_relay.relay.operations.approval_state import bell_of
 from trio_relay.relay.operations.tx import Policy, Tx, is_concurrent, is_fresh
 from trio_relay.relay.series import Series
 from trio_relay.settings import ServerSettings
@@ -185,14 +196,29 @@ class RelayService:
                 limit=limit,
             )
 
-        if wait <= 0:
-            return await look()
+        return await self._once(bool, look, agent_id, wait) if wait > 0 else await look()
+
+    async def answer(self, approval_id: int, *, wait: float) -> Approval:
+        """What was asked, the moment it is over or after so many seconds."""
+
+        async def look() -> Approval:
+            return await self.read(approvals.get_approval, approval_id)
+
+        def is_over(approval: Approval) -> bool:
+            return approval.state is not ApprovalState.PENDING
+
+        return await self._once(is_over, look, bell_of(approval_id), wait)
+
+    async def _once(
+        self, done: Callable[[T], bool], look: Callable[[], Awaitable[T]], name: str, wait: float
+    ) -> T:
+        """Look until it is `done`, again whenever the bell of this name rings; after `wait` seconds, as it is."""
         deadline = trio.current_time() + wait
         while True:
-            with self.hub.listening(agent_id) as bell:
+            with self.hub.listening(name) as bell:
                 self.metrics.series.polling(self.hub.waiting_for_messages)
                 found = await look()
-                if found or self.hub.closed:
+                if done(found) or self.hub.closed:
                     return found
                 with trio.move_on_at(deadline) as patience:
                     await bell.wait()
@@ -251,10 +277,11 @@ class RelayService:
             pass
         await self.write(upkeep.forget_idempotency_keys)
         await self.write(pairs.forget_over, older_than=retention)
+        await self.write(approvals.forget_over, older_than=retention)
         await self.write(tokens.drop_dead)
 
     async def expire(self) -> None:
-        """End what has run out: leases, so that dead work is claimable again soon, messages and invitations."""
+        """End what has run out: leases, so that dead work is claimable again soon, messages, invitations and questions."""
         self._notice_a_pause()
         while await self.write(upkeep.expire_all) == upkeep.BATCH:
             pass

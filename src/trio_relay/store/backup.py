@@ -35,6 +35,7 @@ FORGET = (
     ),
     f"UPDATE inbox SET attempts = attempts + 1 WHERE read_at IS NULL AND state = '{Rung.QUEUED}'",  # noqa: S608  # a constant
     "DELETE FROM tickets WHERE used_at IS NULL",
+    "UPDATE approvals SET expires_at = created_at WHERE state = 'pending'",
 )
 #: Pages copied at a time, 8 MiB.
 _PAGES = 2048
@@ -149,7 +150,8 @@ def resume_elsewhere(connection: sqlite3.Connection) -> None:
     Every id goes on beyond any that was given out since, so no cursor and no Last-Event-ID skips what comes, and no
     new message bears the id of one that is lost. The event log begins anew: whoever followed it hears of a gap. Every
     agent has to register again. An open delivery may have been made since: it counts as handed off once more, which
-    makes its program look before it delivers it a second time. Tickets for other machines are void.
+    makes its program look before it delivers it a second time. Tickets for other machines are void; what was asked and not
+    answered has expired.
     """
     connection.execute("BEGIN IMMEDIATE")
     counted = [

@@ -20,6 +20,7 @@ from trio_relay.core.wire import (
     TagsChange,
 )
 from trio_relay.errors import FieldError, Invalid
+from trio_relay.relay.operations.approval_state import withdraw_all
 from trio_relay.relay.operations.leases import take_back_leases
 from trio_relay.relay.operations.pair_state import leave_pair
 from trio_relay.relay.operations.receipts import climb
@@ -88,6 +89,7 @@ def register(tx: Tx, request: AgentRegistration) -> tuple[Agent, bool]:
             values["ready"] = present["ready"]
         if not same:
             take_back_leases(tx, request.id)
+            withdraw_all(tx, request.id, f"{request.id} was started anew")
         queries.reregister_agent(
             tx.connection, **values, identified_at=present["identified_at"] if same else 0
         )
@@ -130,6 +132,7 @@ def set_status(tx: Tx, agent_id: str, change: StatusChange) -> Agent:
         queries.set_agent_ready(tx.connection, id=agent_id, ready=0, reason="offline", now=tx.now)
         take_back_leases(tx, agent_id)
         leave_pair(tx, agent_id, f"{agent_id} went offline")
+        withdraw_all(tx, agent_id, f"{agent_id} went offline")
     agent = agent_of(agent_row(tx, agent_id))
     if row["status"] == AgentStatus.OFFLINE:
         offer_waiting(tx, agent)
@@ -213,6 +216,7 @@ def remove_agent(tx: Tx, agent_id: str) -> None:
     agent_row(tx, agent_id)
     take_back_leases(tx, agent_id)
     leave_pair(tx, agent_id, f"{agent_id} was removed")
+    withdraw_all(tx, agent_id, f"{agent_id} was removed")
     for row in list(queries.open_deliveries_of(tx.connection, agent_id=agent_id)):
         climb(tx, row["message_id"], agent_id, Rung.DEAD, {"reason": "agent removed"})
     queries.delete_agent(tx.connection, id=agent_id)

@@ -18,6 +18,7 @@ class Depths:
     agents: Mapping[str, int]
     unread: int
     parked: int
+    approvals: int
     events: int
 
 
@@ -28,5 +29,6 @@ def depths(tx: Tx) -> Depths:
         agents={row["status"]: row["n"] for row in queries.count_agents_by_status(tx.connection)},
         unread=queries.count_unread(tx.connection, limit=COUNT_LIMIT)[0],
         parked=queries.count_looking(tx.connection, limit=COUNT_LIMIT)[0],
+        approvals=queries.count_pending_approvals(tx.connection, limit=COUNT_LIMIT)[0],
         events=log.horizon - log.trimmed_to,
     )

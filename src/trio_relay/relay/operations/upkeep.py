@@ -2,6 +2,8 @@
 
 from trio_relay.core.model import Rung
 from trio_relay.relay.operations.agents import remove_agent
+from trio_relay.relay.operations.approval_state import withdraw_all
+from trio_relay.relay.operations.approvals import expire_approvals
 from trio_relay.relay.operations.freshness import expire
 from trio_relay.relay.operations.leases import take_back, take_back_leases
 from trio_relay.relay.operations.messages import IDEMPOTENCY_WINDOW, forget
@@ -26,6 +28,7 @@ def silence_stale(tx: Tx, *, awake_since: int = 0) -> int:
         queries.silence_agent(tx.connection, id=row["id"], now=tx.now)
         take_back_leases(tx, row["id"])
         leave_pair(tx, row["id"], f"{row['id']} was not heard from")
+        withdraw_all(tx, row["id"], f"{row['id']} was not heard from")
         tx.event("agent.status", agentId=row["id"], status="offline")
     return len(rows)
 
@@ -59,7 +62,7 @@ def expire_all(tx: Tx) -> int:
 
     In one transaction, because this comes every second, and on PostgreSQL everybody waits for it.
     """
-    return max(expire_leases(tx), expire_messages(tx), expire_invites(tx))
+    return max(expire_leases(tx), expire_messages(tx), expire_invites(tx), expire_approvals(tx))
 
 
 def forget_old_messages(tx: Tx, *, older_than: int) -> int:
