@@ -14,9 +14,11 @@ from trio_relay.cli.credentials import known_token
 from trio_relay.errors import Invalid
 from trio_relay.settings import (
     AGENT,
+    CLAUDE,
     SERVER,
     SIDECAR,
     AgentSettings,
+    ClaudeSettings,
     ServerSettings,
     Setting,
     SidecarSettings,
@@ -43,6 +45,11 @@ def agent_settings(**given: Any) -> AgentSettings:
 def sidecar_settings(**given: Any) -> SidecarSettings:
     """Read the settings of the Codex sidecar; `given` values that are not None win over the environment."""
     return SidecarSettings(**(_values(SIDECAR, os.environ) | _said(given)))
+
+
+def claude_settings(**given: Any) -> ClaudeSettings:
+    """Read the settings of a Claude Code session; `given` values that are not None win over the environment."""
+    return ClaudeSettings(**(_values(CLAUDE, os.environ) | _said(given)))
 
 
 def _values(table: tuple[Setting, ...], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -6,18 +6,21 @@ CLI reads it, the docs check holds ``docs/settings.md`` against it. Durations ar
 """
 
 from trio_relay.settings.agent import AGENT, AgentSettings
+from trio_relay.settings.claude import CLAUDE, ClaudeSettings
 from trio_relay.settings.server import SERVER, ServerSettings
 from trio_relay.settings.sidecar import SIDECAR, SidecarSettings
 from trio_relay.settings.table import Setting, Warned, read_settings
 
-SETTINGS = (*SERVER, *AGENT, *SIDECAR)
+SETTINGS = (*SERVER, *AGENT, *SIDECAR, *CLAUDE)
 
 __all__ = [
     "AGENT",
+    "CLAUDE",
     "SERVER",
     "SETTINGS",
     "SIDECAR",
     "AgentSettings",
+    "ClaudeSettings",
     "ServerSettings",
     "Setting",
     "SidecarSettings",

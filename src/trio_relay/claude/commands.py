@@ -1,0 +1,99 @@
+"""Which of the model's commands are ours alone. Pure.
+
+A ``PreToolUse`` hook that says ``allow`` approves the whole command line, and Claude Code's own pattern
+``Bash(trio-relay:*)`` also matches ``trio-relay x && touch y`` (2.1.329). So the line is read here, strictly: one
+simple command, of words whose meaning no shell can change. Whatever is not plainly that is the person's to approve.
+"""
+
+import re
+from collections.abc import Sequence
+
+PROGRAMS = ("trio-relay", "agent-relay")
+#: What a model may do unasked: speak, read and work as its own agent. Not: what concerns the machine or the relay itself,
+#: and never what answers for a person (``approve``, ``deny``).
+_HARMLESS = frozenset(
+    {
+        "agent", "agents", "claim", "complete", "disconnect", "explain", "inbox", "label", "leases", "message",
+        "pair", "read", "release", "reply", "send-claimable", "status", "tags",
+        "task", "tasks", "thread", "threads", "version",
+    }
+)  # fmt: skip
+#: Options by which a command would speak as another agent, to another relay, or with another credential.
+_ELSEWHERE = ("--agent", "--from", "--relay-url", "--token", "--token-file", "--url")
+#: ``... <<'END'`` at the end of the first line, the text, and ``END`` alone on the last.
+_HERE = re.compile(r"(?P<command>[^\n]*?)\s*<<\s*(['\"])(?P<end>\w+)\2[ \t]*\n(?P<text>.*)\Z", re.DOTALL)
+_BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+_PERSONS_WORD = re.compile(r"\b(?:trio|agent)-relay\b[^\n;|&]*?\s/?(?:approve|deny|tokens|join|invite)\b")
+
+
+def is_harmless(command: str, agent_id: str | None = None) -> bool:
+    """Say whether a command line is one call of ours that needs no approval. `agent_id` may be named as the speaker."""
+    words = simple_words(_without_here_document(command))
+    if not words or words[0] not in PROGRAMS:
+        return False
+    rest = [word for word in words[1:] if word != "--json"]
+    if not rest or rest[0].removeprefix("/") not in _HARMLESS:
+        return False
+    return not _speaks_elsewhere(rest[1:], agent_id)
+
+
+def _speaks_elsewhere(words: Sequence[str], agent_id: str | None) -> bool:
+    for number, word in enumerate(words):
+        if word == "--":
+            return False
+        name, equals, value = word.partition("=")
+        # click takes any beginning of an option that is clear.
+        if len(name) > 2 and name.startswith("--") and any(each.startswith(name) for each in _ELSEWHERE):
+            named = value if equals else next(iter(words[number + 1 :]), None)
+            if name not in {"--agent", "--from"} or agent_id is None or named != agent_id:
+                return True
+    return False
+
+
+def answers_for_a_person(command: str) -> bool:
+    """Say whether a command line would decide what only a person may: approvals, and who may enter the room.
+
+    A fence, not a wall: a shell can say anything in other words. What the credential may do is the relay's to refuse.
+    """
+    return _PERSONS_WORD.search(command) is not None
+
+
+def _without_here_document(command: str) -> str:
+    """A command whose text comes as a quoted here-document, without it; another command as it is."""
+    found = _HERE.fullmatch(command.strip("\n"))
+    if found is None:
+        return command
+    lines = found["text"].split("\n")
+    return found["command"] if lines.count(found["end"]) == 1 and lines[-1] == found["end"] else command
+
+
+def simple_words(command: str) -> list[str] | None:
+    """The words of one simple command without substitution, redirection or pattern; None for anything more."""
+    words: list[str] = []
+    word: str | None = None
+    rest = command.strip(" \t\n")
+    while rest:
+        if rest[0] in " \t":
+            if word is not None:
+                words.append(word)
+            word, rest = None, rest.lstrip(" \t")
+            continue
+        piece, rest = _piece(rest)
+        if piece is None:
+            return None
+        word = (word or "") + piece
+    return words if word is None else [*words, word]
+
+
+def _piece(text: str) -> tuple[str | None, str]:
+    """Read one piece of a word off the front of `text`; None where it is not plain."""
+    if text[0] == "'":
+        inside, quote, rest = text[1:].partition("'")
+        return (inside if quote else None), rest
+    if text[0] == '"':
+        inside, quote, rest = text[1:].partition('"')
+        return (None if not quote or set(inside) & set("$`\\!") else inside), rest
+    if text[0] == "\\" and text[1:2] not in {"", "\n"}:
+        return text[1], text[2:]
+    found = _BARE.match(text)
+    return (found[0], text[found.end() :]) if found else (None, text)

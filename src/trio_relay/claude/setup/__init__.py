@@ -1,0 +1,1 @@
+"""Installing the plugin into Claude Code, and what to check of it."""
