@@ -29,8 +29,13 @@ from support.mock_messages import MockMessages, Script, mock_messages
 from support.processes import Process
 from support.relay_process import relay_process
 from support.tmux import Terminal
+from trio_relay.client.approvals import list_approvals
 from trio_relay.client.http import RelayClient
+from trio_relay.core.wire import Agent
+from trio_relay.core.wire_approvals import Approval, ApprovalState
 
+#: The programs of this checkout, as they are installed beside its Python.
+TRIO_RELAY = str(Path(sys.executable).with_name("trio-relay"))
 #: What the screen shows once the prompt takes keys.
 READY = "? for shortcuts"
 #: How long a key pressed in a dialog may take to do something before it is pressed again, seconds.
@@ -75,6 +80,18 @@ class ClaudeWorld(Home):
             capture_stderr=True,
             check=check,
         )
+
+    async def install(self) -> None:
+        """Install our plugin as a person does."""
+        await self.run([TRIO_RELAY, "install", "claude"])
+
+    async def approval(self, agent: Agent, state: ApprovalState) -> Approval:
+        """The newest thing the agent has asked for, once it is in this state."""
+        while True:
+            found = await list_approvals(self.relay, agent=agent.id, limit=1)
+            if found and found[0].state is state:
+                return found[0]
+            await trio.sleep(LOOK)
 
     async def submit(self, tui: Terminal, text: str) -> None:
         """Type `text` at the prompt and send it. In one burst with the text, Enter would count as pasted."""

@@ -14,7 +14,7 @@ import trio
 from support.processes import Process, processes_of, until
 from support.tmux import Terminal, is_terminal_shell, terminal
 from trio_relay.client.http import RelayClient
-from trio_relay.core.model import Rung
+from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import (
     Agent,
     AgentRegistration,
@@ -73,6 +73,14 @@ class Home:
         """Register somebody who writes and reads over HTTP."""
         await self.relay.register(AgentRegistration(id=name, name=name))
         return name
+
+    async def status(self, agent: Agent, status: AgentStatus) -> Agent:
+        """The agent once the relay gives it this status."""
+        while True:
+            found = await self.relay.agent(agent.id)
+            if found.status is status:
+                return found
+            await trio.sleep(LOOK)
 
     # What was said
 
