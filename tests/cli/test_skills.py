@@ -15,9 +15,9 @@ import trio
 from support.commands import ServingRelay, call
 from trio_relay.cli.session import agent_of_parents, parents
 from trio_relay.client import RelayClient
-from trio_relay.codex.setup.skills import skill_files
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import AgentRegistration
+from trio_relay.home.skills import skill_files
 
 SKILLS = Path(__file__).parents[2] / "skills"
 NAMES = ["agent-relay", "disconnect", "label", "message", "pair", "send-claimable", "status", "tags"]

@@ -13,7 +13,7 @@ from trio_relay.codex.arguments import MCP_SERVER, RelayTools
 from trio_relay.codex.private_server import private_app_server
 from trio_relay.codex.setup.config_entries import PLUGIN_ID
 from trio_relay.codex.setup.install import Home, Wishes, plan_install
-from trio_relay.codex.setup.skills import skill_files
+from trio_relay.home.skills import skill_files
 
 pytestmark = pytest.mark.codex
 

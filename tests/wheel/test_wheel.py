@@ -71,7 +71,7 @@ def test_what_is_shipped_beside_the_code_is_found(python: Path, tmp_path: Path) 
     env = clean_environment(tmp_path)
     shown = run(python.with_name("trio-relay"), "profile", "show", "reviewer", cwd=tmp_path, env=env)
     assert shown.startswith("reviewer, of ")
-    code = "from trio_relay.codex.setup.skills import skill_files; print(*skill_files())"
+    code = "from trio_relay.home.skills import skill_files; print(*skill_files())"
     assert "pair/SKILL.md" in run(python, "-c", code, cwd=tmp_path, env=env).split()
 
 

@@ -19,9 +19,10 @@ from trio_relay.client.http import RelayClient
 from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.arguments import MCP_SERVER, MCP_TOKEN_VARIABLE, RelayTools
 from trio_relay.codex.private_server import private_app_server
-from trio_relay.codex.setup.checks import Finding, local_findings
+from trio_relay.codex.setup.checks import local_findings
 from trio_relay.core.wire import Health
 from trio_relay.errors import ConnectionLost, Invalid, RelayError
+from trio_relay.home.finding import Finding
 from trio_relay.settings import AGENT, SIDECAR, AgentSettings, read_settings
 from trio_relay.settings.profiles import find_profile, profiles_path, read_profiles
 

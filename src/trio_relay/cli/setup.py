@@ -203,7 +203,7 @@ def codex_home_of() -> "Home":
     from trio_relay.codex.setup.alias import SHELLS, shell_of  # noqa: PLC0415
     from trio_relay.codex.setup.install import Home  # noqa: PLC0415
     from trio_relay.codex.setup.registration import Codex  # noqa: PLC0415
-    from trio_relay.codex.setup.skills import skill_files  # noqa: PLC0415
+    from trio_relay.home.skills import skill_files  # noqa: PLC0415
 
     environment = dict(os.environ)
     codex_home = Path(environment.get("CODEX_HOME") or Path.home() / ".codex").absolute()

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,17 @@ from trio_relay.codex.arguments import MCP_SERVER
 from trio_relay.codex.run_directory import stale_runs
 from trio_relay.codex.setup.alias import command_of, has_alias
 from trio_relay.codex.setup.config_entries import MARKETPLACE, PLUGIN_ID
-from trio_relay.codex.setup.files import read
 from trio_relay.codex.setup.install import Home
 from trio_relay.codex.setup.plugin import cache, installed_version
 from trio_relay.codex.setup.registration import CodexFailed
 from trio_relay.codex.setup.shims import PROGRAMS, is_ours, is_same_program, shim
+from trio_relay.home.files import read
+from trio_relay.home.finding import Finding
 
 #: The oldest Codex this was tried with.
 OLDEST_CODEX = (0, 130)
 INSTALL = "trio-relay install codex"
 _VERSION = re.compile(r"(\d+)\.(\d+)\.\d+\S*")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at and how it is: True well, False broken, None not in use. `fix` mends what is broken."""
-
-    name: str
-    ok: bool | None
-    detail: str
-    fix: str | None = None
 
 
 def local_findings(home: Home, search_path: str) -> list[Finding]:

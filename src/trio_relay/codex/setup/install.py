@@ -16,15 +16,6 @@ from trio_relay import __version__
 from trio_relay.codex.run_directory import running
 from trio_relay.codex.setup.alias import Shell, has_alias, with_alias, without_alias
 from trio_relay.codex.setup.config_entries import has_entries
-from trio_relay.codex.setup.files import (
-    ended_as_before,
-    make_directories,
-    mode_of,
-    original_of,
-    read,
-    remove_empty,
-    write,
-)
 from trio_relay.codex.setup.plugin import cache, marketplace
 from trio_relay.codex.setup.record import Record, load, save
 from trio_relay.codex.setup.registration import (
@@ -36,6 +27,15 @@ from trio_relay.codex.setup.registration import (
 )
 from trio_relay.codex.setup.shims import PROGRAMS, is_ours, is_same_program, shim
 from trio_relay.errors import Conflict
+from trio_relay.home.files import (
+    ended_as_before,
+    make_directories,
+    mode_of,
+    original_of,
+    read,
+    remove_empty,
+    write,
+)
 
 _ASIDE = ".before-trio-relay"
 #: What sessions keep below the state directory. On some systems that is the data directory too, where the relay has its

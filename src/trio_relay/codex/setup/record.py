@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from trio_relay.codex.setup.files import Original, make_directories, read, write
 from trio_relay.errors import RelayError
+from trio_relay.home.files import Original, make_directories, read, write
 
 
 class Record(msgspec.Struct, rename="camel"):

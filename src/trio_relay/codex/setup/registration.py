@@ -26,10 +26,10 @@ from trio_relay.codex.setup.config_entries import (
     with_entries,
     without_entries,
 )
-from trio_relay.codex.setup.files import ended_as_before, make_directories, mode_of, original_of, read, write
 from trio_relay.codex.setup.plugin import cache
 from trio_relay.codex.setup.record import Record
 from trio_relay.errors import RelayError
+from trio_relay.home.files import ended_as_before, make_directories, mode_of, original_of, read, write
 
 #: How long one of Codex's commands may take, seconds.
 _PATIENCE = 60.0
