@@ -22,6 +22,8 @@ from support.processes import Process
 
 #: Between two looks at the screen, seconds.
 _LOOK = 0.05
+#: For a program to show what a key did, seconds.
+_ANSWER = 5.0
 _AFTERWARDS = "echo EXIT $?; read -r _"
 
 
@@ -50,7 +52,19 @@ class Terminal:
         """Press a key by its tmux name: ``Enter``, ``C-c``, ``Escape``."""
         await self._run("send-keys", key)
 
-    async def shows(self, text: str, *, seconds: float = 30.0) -> str:
+    async def press_until(self, key: str, text: str) -> None:
+        """Press `key`, again if nothing comes of it, until the screen shows `text`. Bound it with ``trio.fail_after``.
+
+        For the first key in a dialog that throws away what was typed before it listens, and does not show when it does.
+        """
+        while True:
+            await self.press(key)
+            with trio.move_on_after(_ANSWER):
+                while text not in await self.screen():
+                    await trio.sleep(_LOOK)
+                return
+
+    async def shows(self, text: str, *, seconds: float = 60.0) -> str:
         """Wait until the screen shows `text`; the screen."""
         screen = ""
         with trio.move_on_after(seconds):
