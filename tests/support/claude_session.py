@@ -148,6 +148,7 @@ async def claude_at(
         home = path / "home"
         projects = [home / name for name in ("project", "alice", "bob")]
         environment = claude_home(home, model, trusted=projects) | {"AGENT_RELAY_URL": url}
+        environment["PATH"] = os.pathsep.join([str(Path(program).parent), environment["PATH"]])
         async with RelayClient.open(url) as relay:
             world = ClaudeWorld(home, relay, relay_pid, environment, model, program)
             try:
