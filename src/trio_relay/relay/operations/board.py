@@ -89,7 +89,12 @@ def changes(tx: Tx, after: int) -> tuple[int, list[tuple[str, Mapping[str, Any]]
 
 def counts(tx: Tx, name: str) -> dict[str, int]:
     """The numbers beside the navigation, each counted up to `MANY`."""
-    return {"inbox": queries.count_unread_of(tx.connection, agent_id=name, limit=MANY)[0]}
+    return {
+        "inbox": queries.count_unread_of(tx.connection, agent_id=name, limit=MANY)[0],
+        "approvals": queries.count_pending_approvals(tx.connection, limit=MANY)[0],
+        "threads": queries.count_parked_threads(tx.connection, limit=MANY)[0],
+        "dead": queries.count_dead(tx.connection, limit=MANY)[0],
+    }
 
 
 def everyone(tx: Tx) -> list[Seen]:
@@ -121,6 +126,19 @@ def glances(tx: Tx, message_ids: Sequence[int]) -> dict[int, Glance]:
     for row in select(tx.connection, statement, **names):
         found[row["message_id"]].states[Rung(row["state"])] += row["n"]
     return found
+
+
+def dead_letters(tx: Tx, limit: int) -> list[Message]:
+    """The newest messages that were given up for somebody."""
+    return [message_of(row) for row in queries.dead_in_inboxes(tx.connection, limit=limit)]
+
+
+def some(tx: Tx, message_ids: Iterable[int]) -> list[Message]:
+    """Some messages by their ids, those there are, newest first."""
+    rows = [
+        queries.get_message(tx.connection, id=message_id) for message_id in sorted(message_ids, reverse=True)
+    ]
+    return [message_of(row) for row in rows if row is not None]
 
 
 def newest_of_inbox(

@@ -63,11 +63,12 @@ def _recipient(tx: Tx, message: Row, row: Row) -> ExplainedRecipient:
         verdict=verdict_of(row["status"], row["ready"]),
         attempts=row["attempts"],
         last_seen=None if agent is None else agent["last_seen"],
-        waiting_for=_waiting_for(message, state, agent),
+        waiting_for=waiting_for(message, state, agent),
     )
 
 
-def _waiting_for(message: Row, state: Rung, agent: Row | None) -> str | None:  # noqa: PLR0911  # a table of reasons
+def waiting_for(message: Row, state: Rung, agent: Row | None) -> str | None:  # noqa: PLR0911  # a table of reasons
+    """What a delivery on this rung waits for, in words; None: it has ended."""
     if state in (Rung.SETTLED, Rung.EXPIRED, Rung.RETRACTED, Rung.DEAD):
         return None
     if state is Rung.ANSWERED:

@@ -85,7 +85,12 @@ def send(tx: Tx, request: SendRequest, *, by_relay: bool = False) -> tuple[SentM
     if request.supersedes is not None:
         supersede(tx, request.supersedes, request.sender, message_id)
     tx.event(
-        "message.new", messageId=message_id, sender=request.sender, to=target.text, channel=request.channel
+        "message.new",
+        messageId=message_id,
+        threadId=place.thread_id or message_id,
+        sender=request.sender,
+        to=target.text,
+        channel=request.channel,
     )
     if parent is not None and request.type not in SILENT_TYPES:  # "on it" is no answer
         link_reply(tx, parent, request.sender, message_id)

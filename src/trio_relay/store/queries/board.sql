@@ -36,3 +36,20 @@ SELECT o.kind, m.* FROM (SELECT message_id, kind FROM open_targets ORDER BY mess
 JOIN messages_with_claim AS m ON m.id = o.message_id
 WHERE NOT EXISTS (SELECT 1 FROM inbox AS i WHERE i.message_id = o.message_id)
 ORDER BY m.id;
+
+-- name: dead_in_inboxes(limit)
+-- The newest messages that were given up for somebody.
+SELECT m.* FROM (SELECT DISTINCT message_id FROM inbox WHERE state = 'dead' ORDER BY message_id DESC LIMIT :limit) AS newest
+JOIN messages_with_claim AS m ON m.id = newest.message_id ORDER BY m.id DESC;
+
+-- name: thread_before(thread_id, before, limit)
+-- The end of a reply chain, or what comes before a message of it, newest first.
+SELECT * FROM messages_with_claim WHERE thread_id = :thread_id AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: thread_after(thread_id, after, limit)
+-- What a reply chain has beyond a message, oldest first.
+SELECT * FROM messages_with_claim WHERE thread_id = :thread_id AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: recipients_after(message_id, after, limit)
+-- Some of those a message was queued for, by their ids.
+SELECT * FROM inbox WHERE message_id = :message_id AND agent_id > :after ORDER BY agent_id LIMIT :limit;

@@ -51,15 +51,37 @@ condition), `rungs` (a small ladder), `chip`, `who` (a link to an agent).
 from quart import Blueprint, Response
 
 from trio_relay.errors import RelayError
+from trio_relay.relay.web.dashboard.access import access_pages
 from trio_relay.relay.web.dashboard.agents import agents_pages
+from trio_relay.relay.web.dashboard.approvals import approvals_pages
+from trio_relay.relay.web.dashboard.explaining import explaining_pages
+from trio_relay.relay.web.dashboard.compose import compose_pages
 from trio_relay.relay.web.dashboard.frame import Frame
+from trio_relay.relay.web.dashboard.leases import leases_pages
 from trio_relay.relay.web.dashboard.live import live_pages
+from trio_relay.relay.web.dashboard.messages import messages_pages
 from trio_relay.relay.web.dashboard.overview import overview_pages
+from trio_relay.relay.web.dashboard.threads import threads_pages
+from trio_relay.relay.web.dashboard.pairs import pairs_pages
+from trio_relay.relay.web.dashboard.stuck import stuck_pages
+from trio_relay.relay.web.dashboard.tasks import tasks_pages
+from trio_relay.relay.web.dashboard.watch import watch_pages
 
 VIEWS = (
     overview_pages,
     agents_pages,
+    messages_pages,
+    threads_pages,
+    compose_pages,
     live_pages,
+    approvals_pages,
+    stuck_pages,
+    tasks_pages,
+    pairs_pages,
+    leases_pages,
+    watch_pages,
+    access_pages,
+    explaining_pages,
 )
 
 

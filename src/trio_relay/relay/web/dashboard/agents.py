@@ -11,7 +11,7 @@ from trio_relay.core.wire import LabelChange, TagsChange
 from trio_relay.errors import NotFound
 from trio_relay.relay.operations import agents, board
 from trio_relay.relay.operations.board import Seen
-from trio_relay.relay.web.dashboard.frame import Frame, asked, form, go, page, wants
+from trio_relay.relay.web.dashboard.frame import Frame, asked, form, go, number, page, wants
 from trio_relay.relay.web.dashboard.session import person
 
 #: Rows a page of the list shows.
@@ -34,7 +34,7 @@ def agents_pages(pages: Blueprint, frame: Frame) -> None:
         else:
             found = await service.read(board.everyone) if wants("agents") else []
         matching = [each for each in found if _matches(each, status, words)]
-        begin = int(page_text) if (page_text := request.args.get("from", "0")).isdecimal() else 0
+        begin = number(request.args.get("from")) or 0
         return await frame.show(
             "agents.html",
             title="Agents",
@@ -69,14 +69,13 @@ def agents_pages(pages: Blueprint, frame: Frame) -> None:
 
     async def _show_agent(seen: Seen, here: str) -> Response:
         unread = request.args.get("unread") == "1"
-        before = request.args.get("before", "")
         inbox = []
         if wants("inbox"):
             inbox = await service.read(
                 board.newest_of_inbox,
                 seen.agent.id,
                 unread=unread,
-                before=int(before) if before.isdecimal() and len(before) <= 18 else None,
+                before=number(request.args.get("before")),
                 limit=_INBOX,
             )
         return await frame.show(

@@ -68,17 +68,21 @@ def asked() -> Asked | None:
 
     ``X-Keys``: the rows it shows that have changed. ``X-After``: the newest it shows.
     """
-    keys, after = request.headers.get("X-Keys"), request.headers.get("X-After", "")
-    if keys is None and not after:
+    keys, after = request.headers.get("X-Keys"), number(request.headers.get("X-After"))
+    if keys is None and after is None:
         return None
-    newest = int(after) if after.isascii() and after.isdigit() and len(after) <= 18 else None
-    return Asked(tuple((keys or "").split()[:200]), newest)
+    return Asked(tuple((keys or "").split()[:200]), after)
 
 
 def numbers(keys: tuple[str, ...], kind: str) -> list[int]:
     """The ids in keys of one kind: ``message:5`` → 5."""
-    found = [key.removeprefix(f"{kind}:") for key in keys if key.startswith(f"{kind}:")]
-    return [int(each) for each in found if each.isascii() and each.isdigit() and len(each) <= 18]
+    found = (number(key.removeprefix(f"{kind}:")) for key in keys if key.startswith(f"{kind}:"))
+    return [each for each in found if each is not None]
+
+
+def number(text: str | None) -> int | None:
+    """An id as a page's address or form says it; None: none, or none of ours."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 async def form() -> dict[str, str]:
@@ -151,6 +155,9 @@ class Frame:
             condition=words.condition,
             shown_name=words.shown_name,
             excerpt=words.excerpt,
+            left=lambda until: words.left(until, service.now()),
+            thousands=words.thousands,
+            minute=words.minute,
         )
 
     async def show(self, template: str, *, title: str, here: str, status: int = 200, **data: Any) -> Response:

@@ -27,7 +27,7 @@ def overview_pages(pages: Blueprint, frame: Frame) -> None:
                 "agents": [each for each in everyone if each.trouble is not None][:_LIVE],
                 "parked": await service.read(board.parked_messages, 20),
                 "threads": await service.read(threads.parked, 20),
-                "dead": await service.read(messages_read.dead_letters, limit=5, before=None),
+                "dead": await service.read(board.dead_letters, 5),
             }
         if wants("latest"):
             latest = await service.read(

@@ -20,7 +20,7 @@ export function enhanceForms() {
   addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-sending]")) delete form.dataset.sending;
   });
-  // The first letters of a page's fields: "/" goes to the search.
+  // "/" goes to the search.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, textarea, select, [contenteditable]")) return;
@@ -31,6 +31,7 @@ export function enhanceForms() {
     }
   });
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("[data-send-with-enter]")) event.target.form.requestSubmit();
     const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
     if (menu) {
       menu.open = false;

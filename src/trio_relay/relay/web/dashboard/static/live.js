@@ -79,7 +79,7 @@ async function refresh() {
     if (wait > 50) later = later ? Math.min(later, wait) : wait;
     else regions.push(region.dataset.region);
   }
-  if (dirty.has("message") || dirty.has("*")) {
+  if (["message", "approval", "thread", "*"].some((word) => dirty.has(word))) {
     if ((asked.get("counts") ?? -1e9) + 5000 <= now) regions.push("counts");
   }
   const lists = listsConcerned(dirty, concerns);

@@ -6,8 +6,11 @@ export function setRelayTime(ms) {
   skew = ms - Date.now();
 }
 
+// The relay's clock, Unix ms.
+export const relayNow = () => Date.now() + skew;
+
 function ago(ms) {
-  const seconds = Math.max(0, Math.floor((Date.now() + skew - ms) / 1000));
+  const seconds = Math.max(0, Math.floor((relayNow() - ms) / 1000));
   for (const [size, unit] of UNITS) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
   return seconds >= 5 ? `${seconds} s ago` : "just now";
 }
