@@ -99,7 +99,7 @@ def ask(pid: int, event: str, said: str, starting: float = 0.0) -> dict[str, Any
 
     `starting`: seconds the keeper may take to be there.
     """
-    import json  # 4 ms, not for those who ask nobody
+    import json  # noqa: PLC0415  # 4 ms, not for those who ask nobody
 
     path = socket_path(pid)
     patience = PATIENCE.get(event, _USUALLY)
@@ -140,7 +140,7 @@ def _wait(pid: int, said: str, command: list[str]) -> dict[str, Any] | None:
 
 def _begin(command: list[str]) -> bool:
     """Start a keeper that outlives this hook. It ends with its Claude Code."""
-    import subprocess
+    import subprocess  # noqa: PLC0415  # rarely
 
     try:
         subprocess.Popen(  # noqa: S603  # our own program, as hooks.json names it
@@ -159,7 +159,7 @@ def _export(names: dict[str, str]) -> None:
     """Have later commands of the session see some variables; Claude Code names the file at SessionStart only."""
     path = os.environ.get("CLAUDE_ENV_FILE")
     if path and names:
-        import shlex
+        import shlex  # noqa: PLC0415  # once a session
 
         with open(path, "a") as file:  # noqa: PTH123
             file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in names.items())

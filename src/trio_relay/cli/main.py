@@ -58,7 +58,7 @@ COMMANDS = {
     "backup": Entry("backup", "Copy the room into a file, also while the relay runs."),
     "restore": Entry("backup", "Put a backup in the place of the room's database."),
     "db": Entry("db", "Look after the database; move it to PostgreSQL."),
-    "install": Entry("setup", "Put the relay's side of Codex into your home."),
+    "install": Entry("setup", "Put the relay's side into Codex or Claude Code."),
     "uninstall": Entry("setup", "Take it out again, without a trace."),
     "doctor": Entry("doctor", "Say what is broken here, and what mends it."),
     "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),

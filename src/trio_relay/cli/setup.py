@@ -1,4 +1,7 @@
-"""``trio-relay install codex``, ``uninstall codex`` and the same under ``agent-relay-codex``."""
+"""``trio-relay install codex``, ``uninstall codex`` and the same under ``agent-relay-codex``.
+
+Those for Claude Code are in `setup_claude.py`.
+"""
 
 import os
 import shlex
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.failures import Command, Failure, Group
+from trio_relay.cli.setup_claude import install_claude, uninstall_claude
 from trio_relay.errors import RelayError
 
 if TYPE_CHECKING:
@@ -134,7 +138,9 @@ def uninstall() -> None:
 
 
 install.add_command(install_codex)
+install.add_command(install_claude)
 uninstall.add_command(uninstall_codex)
+uninstall.add_command(uninstall_claude)
 
 
 def _carried_out(plan: "Plan", *, dry_run: bool) -> bool:
