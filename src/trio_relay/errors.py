@@ -96,3 +96,9 @@ class StoreInUse(RelayError):  # noqa: N818  # the operator's mistake
     """Another relay process already owns this database file."""
 
     default_code = "store_in_use"
+
+
+class NotDelivered(RelayError):  # noqa: N818  # an answer, not a failure
+    """A message has ended without getting where its sender wanted it: expired, withdrawn, handed out in vain."""
+
+    default_code = "not_delivered"

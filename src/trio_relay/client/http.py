@@ -185,10 +185,15 @@ class RelayClient(Connection):
         return await self.call("POST", f"{_message(message_id)}/claim", ClaimedMessage, body=body)
 
     async def renew(
-        self, message_id: int, agent_id: str, lease_token: str, session: SessionFields | None = None
+        self,
+        message_id: int,
+        agent_id: str,
+        lease_token: str,
+        session: SessionFields | None = None,
+        ttl_ms: int | None = None,
     ) -> ClaimedMessage:
-        """Keep a claim."""
-        body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, **_fields(session))
+        """Keep a claim, for `ttl_ms` from now."""
+        body = ClaimRequest(agent_id=agent_id, lease_token=lease_token, ttl_ms=ttl_ms, **_fields(session))
         return await self.call("POST", f"{_message(message_id)}/claim/renew", ClaimedMessage, body=body)
 
     async def release(

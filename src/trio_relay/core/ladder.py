@@ -8,6 +8,7 @@ again, which is a new attempt on the same rung. The end rungs are final.
 Repeating a report is always safe: a rung at or below the present one changes nothing and is no error (G10).
 """
 
+from collections.abc import Collection
 from enum import Enum
 
 from trio_relay.core.model import Rung
@@ -20,6 +21,16 @@ FINAL = frozenset({Rung.SETTLED, Rung.EXPIRED, Rung.RETRACTED, Rung.DEAD})
 REPORTABLE = frozenset(
     {Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED, Rung.DEAD, Rung.RETRACTED}
 )
+
+
+def was_on(seen: Collection[Rung], rung: Rung) -> bool:
+    """Whether a delivery that was seen on these rungs was on `rung`, or on one that implies it.
+
+    Being settled implies nothing: a read mark or another agent's claim settles a message no model has seen.
+    """
+    if rung is Rung.SETTLED:
+        return Rung.SETTLED in seen
+    return any(higher in seen for higher in _CLIMB[_CLIMB.index(rung) : _CLIMB.index(Rung.SETTLED)])
 
 
 class Step(Enum):
