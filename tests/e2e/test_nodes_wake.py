@@ -6,7 +6,9 @@ import pytest
 import trio
 
 from support.nodes import LocalNode, Waiting, events, local_nodes, message_events, polls_hang
+from trio_relay.client import approvals
 from trio_relay.core.wire import AgentRegistration, SendRequest
+from trio_relay.core.wire_approvals import ApprovalRequest, ApprovalState, Decision
 from trio_relay.relay.nodes import Node
 from trio_relay.settings import ServerSettings
 
@@ -35,6 +37,23 @@ async def test_a_send_answers_the_poll_and_the_stream_on_another_node(nodes: lis
                 assert [message.body for message in waiting.found] == [f"hello {number}"]
                 place = waiting.found[0].inbox_seq
             assert await message_events(stream, 20) == [f"hello {number}" for number in range(20)]
+
+
+async def test_an_answer_given_on_one_node_is_heard_on_another(nodes: list[LocalNode]) -> None:
+    a, b = nodes
+    request = ApprovalRequest(agent_id="bob", tool="Bash", summary="rm -r build")
+    with trio.fail_after(SOON):
+        question = await approvals.ask(a.relay, request)
+        heard: list[ApprovalState] = []
+
+        async def wait() -> None:
+            heard.append((await approvals.get_approval(b.relay, question.id, wait=SOON)).state)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await polls_hang(b, 1)
+            await approvals.decide(a.relay, question.id, Decision.ALLOW)
+    assert heard == [ApprovalState.ALLOWED]
 
 
 async def test_what_a_dying_node_did_not_tell_is_found_all_the_same(

@@ -65,6 +65,7 @@ async def fill(room: Room) -> None:
             INSERT INTO task_events (task_id, type, at, status, data) VALUES (7, 'created', 1, 'open', '{}');
             INSERT INTO callbacks (delivery, task_id, source, event, body, created_at, due_at)
             VALUES ('d', 7, 'ci', 'task.created', '{}', 1, 1);
+            INSERT INTO approvals (agent_id, tool, summary, created_at, expires_at) VALUES ('ann', 'Bash', 'rm', 1, 9);
             INSERT INTO callback_attempts (callback_id, at, status, duration_ms) VALUES (1, 1, 500, 3);
             """
         )
@@ -237,7 +238,8 @@ async def test_a_row_that_arrives_otherwise_is_noticed(room: Room, tmp_path: Pat
     copy_room(tmp_path / "relay.db", postgres_url, ignore)  # makes the schema
     with psycopg.connect(postgres_url) as database:
         database.execute(
-            "TRUNCATE agents, leases, messages, tasks, tokens, tickets, threads, idempotency_keys, events CASCADE"
+            "TRUNCATE agents, leases, messages, tasks, tokens, tickets, threads, "
+            "idempotency_keys, approvals, events CASCADE"
         )
         database.execute(
             "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.body := 'x'; RETURN new; END $$"

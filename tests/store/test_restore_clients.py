@@ -9,9 +9,11 @@ from support.fake_app_server import fake_app_server
 from support.relay import Room, open_room
 from support.sidecar import Stage
 from support.sse import follow
+from trio_relay.client import approvals
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import AgentRegistration, SendRequest, SessionFields
-from trio_relay.errors import NotFound
+from trio_relay.core.wire_approvals import ApprovalRequest, ApprovalState, Decision
+from trio_relay.errors import Conflict, NotFound
 from trio_relay.store.backup import STEP, back_up, restore
 
 
@@ -82,6 +84,20 @@ async def test_an_instance_of_before_registers_again_and_is_not_taken_for_anothe
         anew = await again.relay.register(AgentRegistration(id="bob", instance_id="two"))
         assert anew.epoch > later.epoch
         await again.relay.heartbeat("bob", SessionFields(instance_id="two", epoch=anew.epoch))
+
+
+async def test_what_was_asked_before_is_asked_no_more(
+    room: Room, tmp_path: Path, roll_back: Callable[[Path], Path]
+) -> None:
+    await room.relay.register(AgentRegistration(id="ann"))
+    request = ApprovalRequest(agent_id="ann", tool="Bash", summary="rm", ttl_ms=86_400_000)
+    question = await approvals.ask(room.relay, request)
+    back_up(tmp_path / "relay.db", tmp_path / "copy", progress=ignore)
+    await approvals.decide(room.relay, question.id, Decision.DENY)  # which the copy knows nothing of
+    async with open_room(roll_back(tmp_path / "copy")) as restored:
+        assert (await approvals.get_approval(restored.relay, question.id)).state is ApprovalState.EXPIRED
+        with pytest.raises(Conflict):
+            await approvals.decide(restored.relay, question.id, Decision.ALLOW)
 
 
 async def test_a_live_sidecar_goes_on_and_says_nothing_twice(
