@@ -8,6 +8,7 @@ from support.relay import EPOCH
 from support.sync_room import PostgresSyncRoom, SyncRoom
 from trio_relay.core.integrations import Integration
 from trio_relay.core.model import Rung
+from trio_relay.core.tasks import TaskStatus
 from trio_relay.core.wire import AgentRegistration, ClaimRequest, ReceiptReport, SendRequest
 from trio_relay.core.wire_tasks import IntegrationEvent
 from trio_relay.relay.operations import agents, callbacks, integrations, leases, messages, receipts, watching
@@ -98,15 +99,31 @@ def test_a_dead_letter_says_for_whom_and_why(sync_room: SyncRoom) -> None:
 
 def test_a_task_says_how_its_callbacks_fare(sync_room: SyncRoom) -> None:
     event = IntegrationEvent(title="red", target="tag:all")
-    source = Integration(name="ci", token="-", callback_url="https://ci.example/hook")  # noqa: S106  # no secret
+    source = Integration(name="ci", token="-", callback_url="https://ci.example/hook")
     task, _ = sync_room.do(integrations.take_event, source, event)
-    (watched,) = sync_room.do(watching.watched_tasks, limit=5)
+    (watched,) = sync_room.do(watching.watched_tasks, TaskStatus, limit=5)
     assert (watched.task.id, watched.dead, watched.failing) == (task.id, 0, 0)
     due = sync_room.do(callbacks.next_due, ("ci",))
     assert due is not None
     sync_room.do(callbacks.record, due.id, callbacks.Posted(status=500), duration_ms=3, pause_ms=10_000)
-    (watched,) = sync_room.do(watching.watched_tasks, limit=5)
+    (watched,) = sync_room.do(watching.watched_tasks, TaskStatus, limit=5)
     assert (watched.dead, watched.failing) == (0, 1)
     sync_room.do(callbacks.record, due.id, callbacks.Posted(error="timeout"), duration_ms=3, pause_ms=None)
-    (watched,) = sync_room.do(watching.watched_tasks, source="ci")
+    (watched,) = sync_room.do(watching.watched_tasks, [TaskStatus.OPEN], limit=5)
     assert (watched.dead, watched.failing) == (1, 0)
+
+
+def test_who_works_on_what(sync_room: SyncRoom) -> None:
+    enter(sync_room, "b", "c")
+    work = say(sync_room, "a", "tag:all", claimable=True)
+    assert sync_room.do(watching.held_claims, 10) == []
+    sync_room.do(leases.claim, work, ClaimRequest(agent_id="c", ttl_ms=5000))
+    (held,) = sync_room.do(watching.held_claims, 10)
+    assert (held.message_id, held.holder, held.expires_at - sync_room.now, held.task_id) == (
+        work,
+        "c",
+        5000,
+        None,
+    )
+    sync_room.now += 5000
+    assert sync_room.do(watching.held_claims, 10) == []

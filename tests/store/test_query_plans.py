@@ -17,6 +17,7 @@ MAY_SCAN = {
     "list_agents": "the answer is all of it",
     "agents_with_unread": "the answer is all of it",
     "parked_messages": "stops at its limit",
+    "dead_in_inboxes": "stops at its limit",
     "list_tokens": "the answer is all of it",
     "count_agents_by_status": "statistics",
     "count_deliveries_by_state": "statistics",

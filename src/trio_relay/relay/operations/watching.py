@@ -1,8 +1,10 @@
 """What a person who watches the room asks for beside the API's own lists, each at a bounded cost."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from trio_relay.core.tasks import TaskStatus
 from trio_relay.core.wire import Message
 from trio_relay.core.wire_tasks import Task
 from trio_relay.relay.operations import messages_read, tasks
@@ -61,6 +63,22 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldClaim:
+    """Who works on a claimable message, since when and until when at least (Unix ms); on which task by it, if any."""
+
+    key: str
+    holder: str
+    attempts: int
+    claimed_at: int
+    expires_at: int
+    message_id: int
+    sender: str
+    target: str
+    text: str
+    task_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class WatchedTask:
     """A task, and how many of its callbacks were given up or are being tried again."""
 
@@ -91,10 +109,36 @@ def dead_letters(tx: Tx, *, limit: int, before: int | None = None) -> list[DeadL
     ]
 
 
-def watched_tasks(tx: Tx, **filters: Any) -> list[WatchedTask]:
-    """Tasks as `tasks.list_tasks` finds them, each with how its callbacks fare."""
+def held_claims(tx: Tx, limit: int) -> list[HeldClaim]:
+    """Who works on what they have claimed; what ends first comes first."""
+    return [
+        HeldClaim(
+            key=row["key"],
+            holder=row["holder"],
+            attempts=row["attempts"],
+            claimed_at=row["claimed_at"],
+            expires_at=row["expires_at"],
+            message_id=row["message_id"],
+            sender=row["sender"],
+            target=row["target"],
+            text=row["title"] or row["subject"] or row["body"],
+            task_id=row["task_id"],
+        )
+        for row in queries.held_claims(tx.connection, now=tx.now, limit=limit)
+    ]
+
+
+def watched_tasks(
+    tx: Tx, statuses: Collection[TaskStatus], *, limit: int, before: int | None = None
+) -> list[WatchedTask]:
+    """Tasks on one of these statuses, newest first, each with how its callbacks fare."""
+    some = [
+        task
+        for status in statuses
+        for task in tasks.list_tasks(tx, status=status, limit=limit, before=before)
+    ]
     found = []
-    for task in tasks.list_tasks(tx, **filters):
+    for task in sorted(some, key=lambda task: -task.id)[:limit]:
         row: Row = queries.callbacks_in_trouble(tx.connection, task_id=task.id)
         found.append(WatchedTask(task, dead=int(row["dead"]), failing=int(row["failing"])))
     return found

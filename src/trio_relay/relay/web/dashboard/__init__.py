@@ -54,17 +54,17 @@ from trio_relay.errors import RelayError
 from trio_relay.relay.web.dashboard.access import access_pages
 from trio_relay.relay.web.dashboard.agents import agents_pages
 from trio_relay.relay.web.dashboard.approvals import approvals_pages
-from trio_relay.relay.web.dashboard.explaining import explaining_pages
 from trio_relay.relay.web.dashboard.compose import compose_pages
+from trio_relay.relay.web.dashboard.explaining import explaining_pages
 from trio_relay.relay.web.dashboard.frame import Frame
 from trio_relay.relay.web.dashboard.leases import leases_pages
 from trio_relay.relay.web.dashboard.live import live_pages
 from trio_relay.relay.web.dashboard.messages import messages_pages
 from trio_relay.relay.web.dashboard.overview import overview_pages
-from trio_relay.relay.web.dashboard.threads import threads_pages
 from trio_relay.relay.web.dashboard.pairs import pairs_pages
 from trio_relay.relay.web.dashboard.stuck import stuck_pages
 from trio_relay.relay.web.dashboard.tasks import tasks_pages
+from trio_relay.relay.web.dashboard.threads import threads_pages
 from trio_relay.relay.web.dashboard.watch import watch_pages
 
 VIEWS = (

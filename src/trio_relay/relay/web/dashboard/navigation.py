@@ -27,4 +27,28 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("inbox", "Your inbox", "/inbox", count="inbox", urgent=True),
         ),
     ),
+    (
+        "Waits for you",
+        (
+            Entry("approvals", "Approvals", "/approvals", count="approvals", urgent=True),
+            Entry("parked", "Parked threads", "/parked", count="threads", urgent=True),
+            Entry("dead", "Dead letters", "/dead", count="dead"),
+        ),
+    ),
+    (
+        "Work",
+        (
+            Entry("tasks", "Tasks", "/tasks"),
+            Entry("pairs", "Pairs", "/pairs"),
+            Entry("leases", "Leases", "/leases"),
+        ),
+    ),
+    (
+        "Relay",
+        (
+            Entry("map", "Map", "/map"),
+            Entry("plots", "Throughput", "/plots"),
+            Entry("tokens", "Tokens", "/tokens"),
+        ),
+    ),
 )

@@ -95,3 +95,32 @@ def excerpt(text: str, length: int = 160) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(text[: length * 4].split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def left(until: int, now: int) -> str:
+    """How much time there is yet: ``4 min 10 s``; ``over`` when there is none. The script beside the page counts down."""
+    if until <= now:
+        return "over"
+    seconds = -((now - until) // 1000)
+    for size, unit, smaller, small_unit in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size} {unit} {rest} {small_unit}" if rest else f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def thousands(number: int) -> str:
+    """A count, its digits in groups of three."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def minute(at: int) -> Markup:
+    """A moment as hours and minutes; the script makes it the reader's own time."""
+    instant = datetime.fromtimestamp(at / 1000, UTC)
+    return Markup('<time datetime="{}" data-minute="{}">{} UTC</time>').format(
+        instant.isoformat(timespec="minutes"), at, instant.strftime("%H:%M")
+    )

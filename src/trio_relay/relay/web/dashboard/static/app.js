@@ -3,8 +3,10 @@ import { followChanges } from "./live.js";
 import { enhanceForms } from "./forms.js";
 import { enhanceLists } from "./lists.js";
 import { keepTimes } from "./times.js";
+import { enhanceViews } from "./views.js";
 
 keepTimes();
 enhanceForms();
 enhanceLists();
+enhanceViews();
 followChanges(document.body.dataset.live);
