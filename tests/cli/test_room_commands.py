@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,11 +106,16 @@ def test_reading_another_agents_mail_says_nothing(env: dict[str, str], relay: Se
     assert [what for what, _ in ladder(env, message)][-1] == "queued"
 
 
-def test_a_session_that_reads_has_the_text_in_its_context(env: dict[str, str], relay: ServingRelay) -> None:
+def test_a_session_reads_in_a_fence_and_proves_nothing_by_it(
+    env: dict[str, str], relay: ServingRelay
+) -> None:
+    """What a command prints may go into a file or be cut off: that the model was shown it, others have to say."""
     session(relay, "reader", "t-reader")
     message = sent(env, "reader", "psst", "--from", "ben")
-    assert "psst" in ok(call("/read", str(message), env={**env, "CODEX_THREAD_ID": "t-reader"}))
-    assert ("in_context", {"by": "read_command"}) in ladder(env, message)
+    told = ok(call("/read", str(message), env={**env, "CODEX_THREAD_ID": "t-reader"}))
+    assert told.startswith(f"message {message} from peer ben to you")
+    assert re.search(r"<<<(\w+)\npsst\n\1>>>\n\Z", told)
+    assert [what for what, _ in ladder(env, message)][-1] == "queued"
 
 
 def test_an_answer_goes_to_the_sender_and_counts(env: dict[str, str]) -> None:

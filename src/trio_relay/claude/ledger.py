@@ -6,6 +6,7 @@ again once the session is idle, `TELLINGS` times in all. After that it stays unr
 Times are seconds of any clock that only goes forward.
 """
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,7 @@ from enum import Enum
 from trio_relay.core.batching import asked_delivery
 from trio_relay.core.channels import wants
 from trio_relay.core.model import SILENT_TYPES, Delivery
+from trio_relay.core.prompts import plain
 from trio_relay.core.wire import InboxMessage
 
 #: How often a message is announced before it is left to lie: the relay gives a message up after five hand-offs.
@@ -165,7 +167,7 @@ class Ledger:
         found = [
             entry
             for number, entry in self._entries.items()
-            if number in numbers and _letters(entry.message.body)[:_COMPARED] in shown
+            if number in numbers and any(each in shown for each in _as_shown(entry.message.body))
         ]
         fresh = [entry for entry in found if entry.stage is not Stage.FETCHED]
         for entry in fresh:
@@ -194,6 +196,11 @@ class Ledger:
 
 #: Letters of a text that must be seen in an output.
 _COMPARED = 2000
+
+
+def _as_shown(body: str) -> list[str]:
+    """The letters of a text as our commands and tools print it: every character visible, or as JSON."""
+    return [_letters(form)[:_COMPARED] for form in (plain(body), json.dumps(body))]
 
 
 def _letters(text: str) -> str:

@@ -1,24 +1,23 @@
-"""``trio-relay read``: one message in full, and the word that it has been read."""
+"""``trio-relay read``: one message in full; a person has then read it."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
-from trio_relay.cli.mcp import sessions_of
 from trio_relay.cli.message_view import conversation
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import echo_json, printable
-from trio_relay.core.model import MAILBOX_RIG, Rung
+from trio_relay.core.model import MAILBOX_RIG
+from trio_relay.core.prompts import envelope, fenced
 from trio_relay.core.wire import Message
 from trio_relay.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from trio_relay.client.http import RelayClient
-    from trio_relay.mcp.speaker import Speaker
 
 
 @click.command(epilog=examples("trio-relay read", "trio-relay read 12 --thread"))
@@ -39,24 +38,29 @@ def read(
 ) -> None:
     """Read one message in full; without ID the oldest that you have not read.
 
-    In your own mailbox it is then read, which settles it. In an agent's session its receipt says that the session has
-    fetched the text (in_context). Another's inbox stays as it is.
+    In your own mailbox it is then read, which settles it. In an agent's session the text stands in a fence, as messages do
+    there; whether the model was shown it, the session's own program knows and says. Another's inbox stays as it is.
     """
 
-    async def work(relay: "RelayClient") -> tuple[str, Sequence[Message]]:
+    async def work(relay: "RelayClient") -> tuple[str, bool, Sequence[Message]]:
         me = await myself(relay, agent)
         wanted = message_id or await _oldest(relay, me.agent_id)
         if wanted is None:
-            return me.agent_id, []
+            return me.agent_id, False, []
         message = await relay.message(wanted)
         found = await relay.thread(wanted) if whole else [message]
-        if not peek:
-            await _report(relay, message, me, named=agent is not None)
-        return me.agent_id, found
+        is_person = (await relay.agent(me.agent_id)).rig == MAILBOX_RIG
+        if is_person and not peek:
+            # One that is over already: reading it says nothing.
+            with suppress(NotFound, Conflict):
+                await relay.mark_read(message.id, me.agent_id, me.session)
+        return me.agent_id, is_person, found
 
-    me, found = call_relay(relay_url, work)
+    me, is_person, found = call_relay(relay_url, work)
     if as_json:
         echo_json(found if whole or not found else found[0])
+    elif found and not is_person and agent is None:
+        click.echo("\n\n".join(f"{envelope(one, me)}\n{fenced(one.body, token_hex(4))}" for one in found))
     elif found:
         click.echo(conversation(found))
     else:
@@ -66,14 +70,3 @@ def read(
 async def _oldest(relay: "RelayClient", agent_id: str) -> int | None:
     waiting = await relay.inbox(agent_id, limit=1)
     return waiting[0].id if waiting else None
-
-
-async def _report(relay: "RelayClient", message: Message, me: "Speaker", *, named: bool) -> None:
-    """Say that it has been read, as far as that follows from its being printed here."""
-    rig = (await relay.agent(me.agent_id)).rig
-    # Somebody else's message, or one that is over: reading it says nothing.
-    with suppress(NotFound, Conflict):
-        if rig == MAILBOX_RIG:
-            await relay.mark_read(message.id, me.agent_id, me.session)
-        elif not named and sessions_of(os.environ):
-            await relay.report(message.id, me.agent_id, Rung.IN_CONTEXT, {"by": "read_command"}, me.session)
