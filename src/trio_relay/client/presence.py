@@ -17,7 +17,7 @@ from trio_relay.client.holding import Delays, bare_errors, insist
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import Agent, AgentRegistration, InboxMessage, SessionFields
-from trio_relay.errors import NotFound, RelayError
+from trio_relay.errors import NotFound, RelayError, StaleInstance
 
 log = logging.getLogger("trio_relay.client")
 
@@ -41,6 +41,9 @@ class Presence:
         self._wanted = wanted
         self._delays = delays
         self._away = False
+        #: Set when another instance has taken over; `replaced` says so.
+        self.over = anyio.Event()
+        self.replaced: StaleInstance | None = None
 
     @property
     def agent_id(self) -> str:
@@ -59,12 +62,17 @@ class Presence:
         task_status.started()
         while True:
             forgotten = anyio.Event()
-            with bare_errors():
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._beat, forgotten)
-                    group.start_soon(self._read)
-                    await forgotten.wait()
-                    group.cancel_scope.cancel()
+            try:
+                with bare_errors():
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._beat, forgotten)
+                        group.start_soon(self._read)
+                        await forgotten.wait()
+                        group.cancel_scope.cancel()
+            except StaleInstance as replaced:
+                self.replaced = replaced
+                self.over.set()
+                raise
             log.warning("the relay has forgotten %s: it registers again", self.agent_id)
             self.arrivals.forget()
             self._took(await self.insist(lambda: self.relay.register(self._wanted)))
