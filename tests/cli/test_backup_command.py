@@ -133,5 +133,5 @@ def test_sigterm_stops_a_copy_tidily(tmp_path: Path, env: dict[str, str]) -> Non
         assert process.stdout.readline() == "copying\n"
         assert len(files(tmp_path)) > 1
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=60) == 130
     assert files(tmp_path) == ["relay.db"]

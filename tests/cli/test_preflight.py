@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import trio
 
 from support.canned_http import http_server
 from support.commands import clean_environment
+from support.ports import own_port
 from support.tmux import terminal
 from trio_relay import __version__
 from trio_relay.cli.preflight import differences
@@ -29,12 +29,9 @@ def env(tmp_path: Path) -> dict[str, str]:
     program.parent.mkdir()
     program.write_text(_CODEX)
     program.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     return clean_environment(
         tmp_path,
-        AGENT_RELAY_URL=f"http://127.0.0.1:{port}",
+        AGENT_RELAY_URL=f"http://127.0.0.1:{own_port()}",
         PATH=f"{program.parent}:{os.environ['PATH']}",
         TERM="xterm-256color",
     )
@@ -97,7 +94,7 @@ def test_under_the_alias_what_is_codexs_goes_to_codex(
 
 
 async def test_nobody_is_asked_without_a_terminal(env: dict[str, str], tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         done = await trio.run_process(
             [*CODEX_RELAY, "--headless"], env=env, cwd=tmp_path, capture_stderr=True, check=False
         )

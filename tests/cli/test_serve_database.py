@@ -42,7 +42,7 @@ def test_a_file_that_is_named_wins_over_the_environment(tmp_path: Path) -> None:
     environment = clean_environment(tmp_path, DATABASE_URL=AWAY)
     with serving_relay("--db", str(tmp_path / "room.db"), env=environment, cwd=tmp_path) as relay:
         assert str(tmp_path / "room.db") in relay.greeting
-        with httpx2.Client(base_url=relay.url, trust_env=False) as http:
+        with httpx2.Client(base_url=relay.url, trust_env=False, timeout=60) as http:
             assert http.get("/api/stats").json()["store"] == "sqlite"
 
 
@@ -51,14 +51,14 @@ def test_a_node_says_who_it_is_and_stops_at_a_signal_also_without_its_database(t
         secret = url.replace("postgres@", f"postgres:{SECRET}@")
         environment = clean_environment(tmp_path)
         with serving_relay("--database", secret, env=environment, cwd=tmp_path) as relay:
-            with httpx2.Client(base_url=relay.url, trust_env=False) as http:
+            with httpx2.Client(base_url=relay.url, trust_env=False, timeout=60) as http:
                 stats, ready = http.get("/api/stats").json(), http.get("/readyz").json()
             assert stats["store"] == ready["store"] == "postgresql"
             assert stats["node"] == ready["node"]
             assert url in relay.greeting
             server.stop()
             relay.process.send_signal(signal.SIGTERM)
-            assert relay.process.wait(timeout=30) == 0
+            assert relay.process.wait(timeout=60) == 0
         log = (tmp_path / "serve.log").read_text()
         assert f"node={stats['node']}" in log
         assert "Traceback" not in log

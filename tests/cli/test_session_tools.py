@@ -22,7 +22,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[RelayClient]:
 
 
 async def test_a_session_gets_a_token_of_its_own_until_it_ends(relay: RelayClient) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         agent = AgentSettings(relay_url=relay.url)
         tools = await begin(agent)
         assert tools is not None
@@ -39,7 +39,7 @@ async def test_a_session_gets_a_token_of_its_own_until_it_ends(relay: RelayClien
 
 
 async def test_who_may_not_mint_shares_the_token_there_is(relay: RelayClient) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         request = TokenRequest(agent_id="ann", scopes=[Scope.SEND, Scope.RECEIVE])
         own = (await admin.mint_token(relay, request)).token
         assert await begin(AgentSettings(relay_url=relay.url, token=own)) == RelayTools(relay.url, own)
@@ -50,7 +50,7 @@ async def test_a_relay_that_is_away_is_hoped_for() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
     await listener.aclose()
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         agent = AgentSettings(relay_url=url, token="t")
         assert await begin(agent) == RelayTools(url, "t")
         await end(agent, 7)
@@ -64,6 +64,6 @@ async def test_a_relay_of_another_kind_has_no_tools(nursery: trio.Nursery) -> No
 
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     nursery.start_soon(trio.serve_listeners, refuse, [listener])
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         assert await begin(AgentSettings(relay_url=url)) is None

@@ -57,7 +57,7 @@ async def test_a_thread_nobody_listens_to_is_unloaded_after_a_minute(autojump_cl
 
 
 async def test_the_fake_serves_a_real_websocket_and_keeps_its_port() -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with fake_app_server() as fake:
             await fake.listen()
             url = fake.url

@@ -45,7 +45,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 async def test_it_tells_the_address_the_server_chose(place: Place) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             assert await nursery.start(place.keep) == f"ws://127.0.0.1:{PORT}"
             nursery.cancel_scope.cancel()
@@ -54,7 +54,7 @@ async def test_it_tells_the_address_the_server_chose(place: Place) -> None:
 
 
 async def test_a_server_that_dies_comes_back_on_the_same_port(place: Place) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(place.keep)
             await until(lambda: len(place.starts()) == 1)
@@ -70,7 +70,7 @@ async def test_a_server_that_dies_comes_back_on_the_same_port(place: Place) -> N
 async def test_a_server_that_does_not_come_up_is_told_with_its_last_words(place: Place) -> None:
     place.broken.touch()
     with (
-        trio.fail_after(10),
+        trio.fail_after(60),
         pytest.RaisesGroup(pytest.RaisesExc(AppServerFailed, match="code 1: Error: some")),
     ):
         async with trio.open_nursery() as nursery:
@@ -78,7 +78,7 @@ async def test_a_server_that_does_not_come_up_is_told_with_its_last_words(place:
 
 
 async def test_a_server_that_breaks_later_is_tried_again_and_again(place: Place) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(place.keep)
             await until(lambda: len(place.starts()) == 1)

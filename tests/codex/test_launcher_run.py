@@ -83,7 +83,7 @@ async def run_until_signal(place: Place, plan: Launch, *, sidecars: int) -> int:
     async def run() -> None:
         codes.append((await launch(plan, place.run)).exit_code)
 
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await until(lambda: len(place.sidecars()) >= sidecars)
@@ -156,7 +156,7 @@ async def test_a_state_file_of_the_users_own_is_used(place: Place) -> None:
 @pytest.mark.parametrize("code", [2, 3])
 async def test_a_sidecar_the_relay_turned_away_is_not_started_again(place: Place, code: int) -> None:
     place.plan((1, code))
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         outcome = await launch(place.launch(), place.run)
     assert outcome.exit_code == code
     assert len(place.sidecars()) == 2
@@ -166,7 +166,7 @@ async def test_a_sidecar_the_relay_turned_away_is_not_started_again(place: Place
 
 async def test_an_app_server_that_does_not_come_up_is_an_error(place: Place) -> None:
     place.codex.broken.touch()
-    with trio.fail_after(20), pytest.RaisesGroup(AppServerFailed, flatten_subgroups=True):
+    with trio.fail_after(60), pytest.RaisesGroup(AppServerFailed, flatten_subgroups=True):
         await launch(place.launch(), place.run)
     assert place.sidecars() == []
 

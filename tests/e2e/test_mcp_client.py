@@ -37,7 +37,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[RelayClient]:
 @asynccontextmanager
 async def over_http(relay: RelayClient, token: str, mode: Mode = "auto") -> AsyncIterator[mcp.Client]:
     async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, trust_env=False) as http,
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as http,
         mcp.Client(streamable_http_client(f"{relay.url}/mcp", http_client=http), mode=mode) as client,
     ):
         yield client
@@ -66,7 +66,7 @@ async def mint(relay: RelayClient, agent_id: str) -> str:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_over_http_with_a_bound_token(relay: RelayClient, mode: Mode) -> None:
     await relay.register(AgentRegistration(id="ann"))
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with over_http(relay, await mint(relay, "desk"), mode) as client:
             assert client.instructions == INSTRUCTIONS
             listed = (await client.list_tools()).tools
@@ -81,13 +81,13 @@ async def test_over_http_with_a_bound_token(relay: RelayClient, mode: Mode) -> N
 
 
 async def test_a_token_that_is_unknown_is_turned_away(relay: RelayClient) -> None:
-    with trio.fail_after(30), pytest.raises(BaseExceptionGroup):
+    with trio.fail_after(60), pytest.raises(BaseExceptionGroup):
         async with over_http(relay, "trt_nonsense") as client:
             await client.list_tools()
 
 
 async def test_over_stdio_as_the_agent_that_is_named(relay: RelayClient, tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with over_stdio(relay, tmp_path, "--agent", "desk") as client:
             assert [tool.name for tool in (await client.list_tools()).tools] == list(TOOLS)
             await relay.register(AgentRegistration(id="ann"))
@@ -101,7 +101,7 @@ async def test_over_stdio_as_the_agent_of_the_session_it_is_started_in(
     relay: RelayClient, tmp_path: Path
 ) -> None:
     await relay.register(AgentRegistration(id="ann", meta={"threadId": "0199-ann"}))
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with over_stdio(relay, tmp_path, CODEX_THREAD_ID="0199-ann") as client:
             said, _ = await call(client, "list_agents")
             assert json.loads(said)["you"] is True
@@ -109,7 +109,7 @@ async def test_over_stdio_as_the_agent_of_the_session_it_is_started_in(
 
 async def test_over_stdio_a_token_of_somebody_else_is_refused(relay: RelayClient, tmp_path: Path) -> None:
     token = await mint(relay, "ann")
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with over_stdio(relay, tmp_path, "--agent", "desk", AGENT_RELAY_TOKEN=token) as client:
             said, failed = await call(client, "send_message", to="ann", body="x")
     assert (said, failed) == ("not_your_agent: the token is bound to 'ann', not to 'desk'", True)
@@ -118,7 +118,7 @@ async def test_over_stdio_a_token_of_somebody_else_is_refused(relay: RelayClient
 async def test_over_stdio_a_relay_that_is_away_is_said_and_the_tools_stay(tmp_path: Path) -> None:
     async with relay_process(tmp_path) as (_, url):
         pass
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with RelayClient.open(url) as gone, over_stdio(gone, tmp_path, "--agent", "desk") as client:
             assert len((await client.list_tools()).tools) == len(TOOLS)
             said, failed = await call(client, "send_message", to="ann", body="x")
@@ -130,7 +130,7 @@ async def test_over_stdio_a_relay_that_is_away_is_said_and_the_tools_stay(tmp_pa
 async def test_a_signal_ends_the_stdio_server(relay: RelayClient, tmp_path: Path, number: int) -> None:
     environment = clean_environment(tmp_path, AGENT_RELAY_URL=relay.url)
     hello = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         process = await trio.lowlevel.open_process(
             COMMAND, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )

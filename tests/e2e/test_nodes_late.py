@@ -14,7 +14,7 @@ from trio_relay.relay import housekeeping
 from trio_relay.settings import ServerSettings
 
 #: Seconds in which everything here happens, many times over.
-SOON = 30.0
+SOON = 60.0
 STALL = 4711
 
 

@@ -44,7 +44,7 @@ def schemathesis(relay: ServingRelay, directory: Path, *arguments: str, hooks: b
     command += ["--seed", "1", "--generation-deterministic", "--request-timeout", "10", "--no-color"]
     command += ["--exclude-checks", "positive_data_acceptance", *arguments]
     done = subprocess.run(
-        command, env=environment, cwd=directory, capture_output=True, text=True, check=False, timeout=120
+        command, env=environment, cwd=directory, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -62,7 +62,7 @@ def extent_of(report: str) -> tuple[int, int]:
 def seed(relay: ServingRelay) -> None:
     """Fill the room with things that have the ids 1 to SEEDED."""
     credential = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx2.Client(base_url=relay.url, headers=credential, trust_env=False) as http:
+    with httpx2.Client(base_url=relay.url, headers=credential, trust_env=False, timeout=60) as http:
 
         def post(path: str, body: Mapping[str, object], **headers: str) -> None:
             answer = http.post(path, json=body, headers=headers)

@@ -93,7 +93,7 @@ async def test_a_relay_calls_back_over_http(tmp_path: Path) -> None:
         integration = Integration("ci", token="ci-token", callback_url=hook, callback_secret="secret")
         settings = ServerSettings(port=0, db_path=str(tmp_path / "relay.db"), integrations=(integration,))
         (url,) = await nursery.start(serve_until, settings, stop)
-        async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
             event = {"type": "build", "title": "red", "target": "tag:ops", "dedupeKey": "1"}
             made = await http.post(
                 "/api/integrations/events", json=event, headers={"Authorization": "Bearer ci-token"}

@@ -21,11 +21,12 @@ def hang(connection: Any) -> None:
 async def test_who_waits_for_a_server_that_hangs_hears_so(
     room_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async with open_postgres(room_url, run_sync=trio.to_thread.run_sync, connections=2) as store:
+        await store.write(joining("bob"))
     monkeypatch.setattr(postgres_store, "LONGEST", 0.5)
     monkeypatch.setattr(postgres_store, "PATIENCE", 0.2)
     async with open_postgres(room_url, run_sync=trio.to_thread.run_sync, connections=2) as store:
-        await store.write(joining("bob"))
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             for verb in (store.write, store.read):
                 with pytest.raises(Unavailable, match="lost"):
                     await verb(hang)
@@ -37,16 +38,22 @@ async def test_who_waits_for_a_server_that_hangs_hears_so(
 async def test_a_write_that_nobody_has_begun_is_given_up_and_never_done(
     room_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_store, "IN_QUEUE", 0.2)
-    release = threading.Event()
+    began, release = threading.Event(), threading.Event()
+
+    def long(_: Any) -> None:
+        began.set()
+        release.wait(60)
+
     async with open_postgres(room_url, run_sync=trio.to_thread.run_sync, connections=2) as store:
         await store.write(joining("bob"))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.write, lambda _: release.wait(20))
-            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(store.write, long)
+            await trio.to_thread.run_sync(began.wait, 60)
+            monkeypatch.setattr(postgres_store, "IN_QUEUE", 0.2)
             for operation in ("alone", "beside"):
                 with pytest.raises(Unavailable, match="slow"):
                     await store.write(sending(operation), alone=operation == "alone")
+            monkeypatch.undo()
             release.set()
         await store.write(sending("after"))
         assert await bodies(store) == ["after"]

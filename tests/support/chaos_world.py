@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import msgspec
 import trio
 
 from support.mock_model import MockModel
+from support.ports import own_port
 from support.real_app_server import RealAppServer, real_app_server
 from trio_relay.client import RelayClient
 from trio_relay.core.wire import Agent
@@ -115,16 +115,10 @@ class ChaosWorld:
         return payloads
 
 
-def _free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def chaos_world(path: Path, **settings: str) -> AsyncIterator[ChaosWorld]:
     """Run everything for the time of the block. `settings`: more environment of relay and sidecar."""
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{own_port()}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RELAY_")}
     kept |= {"HOME": str(path), "NO_PROXY": "*", **settings}
     own = [sys.executable, "-m", "trio_relay"]

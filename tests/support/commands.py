@@ -32,7 +32,7 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
 def run_command(*arguments: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command as a process, to its end."""
     command = [sys.executable, "-m", "trio_relay", *arguments]
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ServingRelay:
     def stop(self) -> int:
         """Send SIGTERM and give the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @contextmanager
@@ -76,4 +76,4 @@ def serving_relay(
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)

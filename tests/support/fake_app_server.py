@@ -33,6 +33,7 @@ import trio_websocket
 from support.fake_codex_memory import Client, Memory
 from support.fake_codex_thread import FakeThread, Rollout
 from support.mock_model import MockModel, Text
+from support.ports import own_port
 from trio_relay.codex.connection import MAX_FRAME
 from trio_relay.codex.protocol import signature
 
@@ -139,8 +140,8 @@ class FakeAppServer:
 
     async def listen(self) -> None:
         """Serve a real WebSocket on loopback as well, see `url`."""
-        (listener,) = await trio.open_tcp_listeners(self._port or 0, host="127.0.0.1")
-        self._port = listener.socket.getsockname()[1]
+        self._port = self._port or own_port()
+        (listener,) = await trio.open_tcp_listeners(self._port, host="127.0.0.1")
         self.memory.process.start_soon(trio.serve_listeners, self._connection, [listener])
 
     async def _connection(self, stream: trio.abc.Stream) -> None:

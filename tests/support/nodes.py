@@ -17,7 +17,7 @@ import httpx2
 import trio
 
 from support.commands import clean_environment
-from support.postgres import free_port
+from support.ports import own_port
 from support.sse import SeenEvent, parse
 from trio_relay.client import RelayClient
 from trio_relay.core.wire import InboxMessage
@@ -40,7 +40,7 @@ class NodeProcess:
     """One node in a process of its own, at the same URL whenever it is started."""
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
-        port = free_port()
+        port = own_port()
         self.url = f"http://127.0.0.1:{port}"
         self._directory = directory
         self._environment = {**environment, "PORT": str(port)}
@@ -175,7 +175,7 @@ async def roaming(nodes: Sequence[NodeProcess], rng: random.Random) -> AsyncIter
 
 async def metric(url: str, name: str) -> float:
     """The value of a metric without labels."""
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
         text = (await http.get("/metrics")).text
     found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
     assert found is not None, f"no {name} in the metrics"

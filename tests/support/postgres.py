@@ -11,10 +11,8 @@ import ctypes
 import importlib.util
 import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +24,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+
+from support.ports import own_port
 
 EXTERNAL = "TRIO_RELAY_TEST_POSTGRES"
 #: Seconds a server has to come up, also after a crash.
@@ -69,7 +69,7 @@ class PostgresServer(PostgresDatabases):
     """
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
-        self.port = free_port()
+        self.port = own_port()
         super().__init__(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
         self._directory = directory
         self._data = directory / "data"
@@ -204,12 +204,3 @@ def _children_of(pid: int) -> list[int]:
     with suppress(FileNotFoundError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
-
-
-def free_port() -> int:
-    """A port below those the system gives to clients: one of them must not take it while the server is down."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port

@@ -12,6 +12,7 @@ import trio
 
 from support.codex import codex_program
 from support.mock_model import MockModel, codex_home, mock_model
+from support.ports import own_port
 from support.processes import until
 from trio_relay.sidecar.rollout import find_items
 
@@ -92,9 +93,13 @@ async def _address(stderr: trio.abc.ReceiveStream) -> str:
     return address[1].decode()
 
 
+def _own_url() -> str:
+    return f"ws://127.0.0.1:{own_port()}"
+
+
 @asynccontextmanager
 async def real_app_server(
-    path: Path, *, token: str | None = None, url: str = "ws://127.0.0.1:0", version: str | None = None
+    path: Path, *, token: str | None = None, url: str | None = None, version: str | None = None
 ) -> AsyncGenerator[RealAppServer]:
     """Run the real app-server for the time of the block, its home and working directory under `path`.
 
@@ -104,7 +109,7 @@ async def real_app_server(
     home.mkdir()
     cwd.mkdir()
     async with mock_model() as model, trio.open_nursery() as nursery:
-        real = RealAppServer(nursery, model, home, cwd, url, version)
+        real = RealAppServer(nursery, model, home, cwd, url or _own_url(), version)
         if token is not None:
             file = home / "token"
             file.write_text(token + "\n")
@@ -122,7 +127,7 @@ async def real_app_server(
 async def second_server(one: RealAppServer) -> AsyncGenerator[RealAppServer]:
     """Run another app-server on the same home: what a second `codex` of the same person is."""
     async with trio.open_nursery() as nursery:
-        two = RealAppServer(nursery, one.model, one.home, one.cwd, "ws://127.0.0.1:0", None)
+        two = RealAppServer(nursery, one.model, one.home, one.cwd, _own_url(), None)
         await two.start()
         try:
             yield two

@@ -10,17 +10,20 @@ from pathlib import Path
 
 import trio
 
+from support.ports import own_port
+
 _URL = re.compile(rb"http://127\.0\.0\.1:\d+")
 
 
 @asynccontextmanager
 async def relay_process(path: Path, port: int = 0) -> AsyncIterator[tuple[int, str]]:
-    """Run ``trio-relay serve`` with a store in `path`, on a `port` of ours or a free one: its process id and URL."""
+    """Run ``trio-relay serve`` with a store in `path`, on a `port` of ours or another: its process id and URL."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RELAY_")}
     with (path / "relay.log").open("wb") as log:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "trio_relay", "serve"],
-            env=kept | {"PORT": str(port), "DB_PATH": str(path / "relay.db"), "HOME": str(path)},
+            env=kept
+            | {"PORT": str(port or own_port()), "DB_PATH": str(path / "relay.db"), "HOME": str(path)},
             stdout=subprocess.PIPE,
             stderr=log,
         )

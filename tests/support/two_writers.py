@@ -15,7 +15,7 @@ from trio_relay.store.postgres.seat import begin
 
 T = TypeVar("T")
 #: Seconds a transaction has to end or to meet a lock.
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Writer:
