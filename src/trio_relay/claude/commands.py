@@ -18,12 +18,23 @@ _HARMLESS = frozenset(
         "task", "tasks", "thread", "threads", "version",
     }
 )  # fmt: skip
+#: What turns one of these into something else: it runs a program, removes another agent, decides for a person.
+_HARMFUL = {
+    "agent": {"--remove"},
+    "leases": {"run"},
+    "task": {"--overrule"},
+    "threads": {"resume"},
+}
+#: Options with a value, of `claim`.
+_VALUED = frozenset({"--agent", "--for", "--from"})
 #: Options by which a command would speak as another agent, to another relay, or with another credential.
 _ELSEWHERE = ("--agent", "--from", "--relay-url", "--token", "--token-file", "--url")
 #: ``... <<'END'`` at the end of the first line, the text, and ``END`` alone on the last.
 _HERE = re.compile(r"(?P<command>[^\n]*?)\s*<<\s*(['\"])(?P<end>\w+)\2[ \t]*\n(?P<text>.*)\Z", re.DOTALL)
 _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-_PERSONS_WORD = re.compile(r"\b(?:trio|agent)-relay\b[^\n;|&]*?\s/?(?:approve|deny|tokens|join|invite)\b")
+_PERSONS_WORD = re.compile(
+    r"\b(?:trio|agent)-relay[\"']?\s+[\"'\\]*/?(?:(?:approve|deny|tokens|join|invite)\b|threads[\"']?\s+[\"'\\]*resume\b)"
+)
 
 
 def is_harmless(command: str, agent_id: str | None = None) -> bool:
@@ -32,9 +43,22 @@ def is_harmless(command: str, agent_id: str | None = None) -> bool:
     if not words or words[0] not in PROGRAMS:
         return False
     rest = [word for word in words[1:] if word != "--json"]
-    if not rest or rest[0].removeprefix("/") not in _HARMLESS:
+    verb = rest[0].removeprefix("/") if rest else ""
+    if verb not in _HARMLESS or _HARMFUL.get(verb, set()) & {word.removeprefix("/") for word in rest[1:]}:
+        return False
+    if verb == "claim" and not _only_claims(rest[1:]):
         return False
     return not _speaks_elsewhere(rest[1:], agent_id)
+
+
+def _only_claims(words: Sequence[str]) -> bool:
+    """Say whether a claim is one and no more: with words behind the number it runs them as a program."""
+    given = [
+        word
+        for number, word in enumerate(words)
+        if not word.startswith("-") and (number == 0 or words[number - 1] not in _VALUED)
+    ]
+    return "--" not in words and len(given) == 1
 
 
 def _speaks_elsewhere(words: Sequence[str], agent_id: str | None) -> bool:

@@ -38,15 +38,18 @@ def before_tool(event: Event, now: Situation) -> Answer:
         return permission(
             "deny", "This decides what only a person may: they run it in a terminal of their own."
         )
-    if command is not None and is_harmless(command, now.agent_id):
+    if event.tool_name.startswith(_OWN_SERVERS) or (command and is_harmless(command, now.agent_id)):
         return permission("allow", "it only speaks and reads as this session's agent")
-    if event.tool_name.startswith(_OWN_SERVERS):
-        return permission("allow", "a tool of the relay, as this session's agent")
     if now.approval is Approval.READ_ONLY:
-        if event.tool_name in EDITING:
-            return permission("deny", "This agent is read-only (AGENT_RELAY_APPROVAL): it changes no file.")
-        if event.tool_name in RUNNING and event.permission_mode not in _ASKING:
-            return permission("ask", "this agent is read-only: see that the command changes nothing")
+        return _read_only(event)
     if now.approval is Approval.GUARDED and now.relayed and event.tool_name in EDITING | RUNNING:
         return permission("ask", "this agent is guarded, and the turn is about a relay message")
+    return SILENCE
+
+
+def _read_only(event: Event) -> Answer:
+    if event.tool_name in EDITING:
+        return permission("deny", "This agent is read-only (AGENT_RELAY_APPROVAL): it changes no file.")
+    if event.tool_name in RUNNING and event.permission_mode not in _ASKING:
+        return permission("ask", "this agent is read-only: see that the command changes nothing")
     return SILENCE

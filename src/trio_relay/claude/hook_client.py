@@ -189,6 +189,7 @@ def _run() -> NoReturn:
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
+        sys.stderr.flush()
     except Exception:  # noqa: BLE001  # whatever is wrong with us is not the session's business
         code = 0
     os._exit(code)

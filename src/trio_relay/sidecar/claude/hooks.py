@@ -57,7 +57,7 @@ class Sitting:
         if told.event == "wait":
             return await self._wait()
         if event.agent_id is not None:  # a subagent does not change what the session does
-            return self._of_subagent(event)
+            return await self._of_subagent(event)
         handle = _HANDLERS.get(told.event)
         if handle is None:
             await trio.lowlevel.checkpoint()
@@ -70,7 +70,10 @@ class Sitting:
         await trio.lowlevel.checkpoint()
         return SILENCE
 
-    def _of_subagent(self, event: Event) -> Answer:
+    async def _of_subagent(self, event: Event) -> Answer:
+        if event.hook_event_name == "PermissionRequest":
+            return await self.ask_person(event)
+        await trio.lowlevel.checkpoint()
         if event.hook_event_name == "PreToolUse":
             return self._gate(event)
         if event.hook_event_name == "PostToolUse":
@@ -100,7 +103,8 @@ class Sitting:
         shown = [] if event.is_typed else self.ledger.shown(numbers_in(event.prompt))
         self.presence.relayed = bool(shown) or (self.presence.relayed and not begins and not event.is_typed)
         self.presence.is_doing(Activity.BUSY)
-        self.withdraw(None, "the session went on")
+        if event.is_typed:
+            self.withdraw(None, "the session went on")
         told = []
         if event.session_id not in self.introduced:
             self.introduced.add(event.session_id)

@@ -16,22 +16,24 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import IntEnum
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
 from filelock import FileLock, Timeout
 
 from trio_relay import __version__
-from trio_relay.claude.events import SILENCE, Answer, Event
 from trio_relay.claude.ledger import Entry, Ledger
 from trio_relay.claude.status_file import Activity, read_status
 from trio_relay.client import RelayClient
+from trio_relay.core.approval import Approval
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.timing import backoff
 from trio_relay.core.wire import Agent, InboxMessage
 from trio_relay.errors import RelayError, StaleInstance
 from trio_relay.settings import AgentSettings, ClaudeSettings
 from trio_relay.sidecar.claims import Claims
+from trio_relay.sidecar.claude.approvals import Approvals
 from trio_relay.sidecar.claude.deliver import Deliverer
 from trio_relay.sidecar.claude.hooks import Sitting
 from trio_relay.sidecar.claude.outlet import Monitor, Outlet, OutletGone, Waiters
@@ -85,6 +87,7 @@ async def run_keeper(agent: AgentSettings, claude: ClaudeSettings, world: World,
                     await trio.sleep_forever()
             finally:
                 lock.release()
+                _forget(world.socket_path.with_suffix(".lock"))
         stop()
     return code
 
@@ -98,6 +101,11 @@ async def _taken(lock: FileLock, *, wait: bool) -> bool:
         if not wait:
             return False
         await trio.sleep(_STANDBY)
+
+
+def _forget(lock: Path) -> None:
+    """Remove the lock of a process that has ended, or is about to: its number may be another's next."""
+    lock.unlink(missing_ok=True)
 
 
 async def _end_with(world: World, stop: Callable[[], None]) -> None:
@@ -126,6 +134,10 @@ class _Keeper:
         outlet: Outlet = Monitor() if monitor else Waiters(bell)
         self._book = StateFile(world.state_path, State(), world.now)
         self._claims: Claims | None = None
+        guarded = me.approval is Approval.GUARDED
+        self._approvals = Approvals(
+            wanted=claude.approvals == "on" or (claude.approvals == "auto" and guarded)
+        )
         self._sitting = Sitting(
             me=me,
             bell=bell,
@@ -135,8 +147,8 @@ class _Keeper:
             outlet=outlet,
             stop=lambda: None,
             turn_over=self._turn_over,
-            ask_person=self._ask_person,
-            withdraw=self._withdraw,
+            ask_person=self._approvals.ask,
+            withdraw=self._approvals.withdraw,
         )
         self._process: trio.Nursery | None = None
 
@@ -169,7 +181,7 @@ class _Keeper:
             before = presence.activity
             if presence.read(read_status(self._world.status_path)):
                 if before is Activity.WAITING:
-                    self._withdraw(None, "answered at the session's own screen")
+                    self._approvals.withdraw(None, "answered at the session's own screen")
                 if presence.activity is Activity.IDLE:
                     log.info("the turn was interrupted")
                     self._sitting.end_of_turn("interrupted")
@@ -234,6 +246,7 @@ class _Keeper:
         """Serve one registration to its end; None when the relay has forgotten it."""
         sitting = self._sitting
         sitting.presence.relay_said(agent)
+        self._approvals.session = session
         ended: RelayError | None = None
         try:
             async with trio.open_nursery() as registration:
@@ -251,7 +264,7 @@ class _Keeper:
         except* (Unregistered, StaleInstance) as group:
             ended = first_of(group, RelayError)
         finally:
-            self._claims = None
+            self._claims = self._approvals.session = None
             if ended is None:
                 await self._farewell(session)
         if isinstance(ended, Unregistered):
@@ -325,13 +338,6 @@ class _Keeper:
             await self._claims.complete(message_id, {"sessionId": self._sitting.presence.session_id})
         else:
             await self._claims.release(message_id)
-
-    async def _ask_person(self, event: Event) -> Answer:  # noqa: ARG002  # until approvals are there
-        await trio.lowlevel.checkpoint()
-        return SILENCE
-
-    def _withdraw(self, event: Event | None, reason: str) -> None:
-        """What was asked of a person has its answer elsewhere."""
 
     async def _farewell(self, session: Session) -> None:
         """Say the last words, for a bounded time even when cancelled."""

@@ -38,15 +38,18 @@ def make_private(directory: Path) -> None:
 async def listening(path: Path) -> AsyncGenerator[trio.SocketListener]:
     """Listen at `path` for the time of the block, in the place of whatever a dead predecessor left there."""
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path.unlink(missing_ok=True)
+    _remove(path)
     await listener.bind(str(path))
-    path.chmod(0o600)
     listener.listen(64)
     try:
         yield trio.SocketListener(listener)
     finally:
         listener.close()
-        path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 async def converse(stream: trio.SocketStream, heard: Heard) -> None:

@@ -84,7 +84,7 @@ async def process_ends(pid: int) -> None:
             finally:
                 os.close(descriptor)
             return
-    while _lives(pid):
+    while _lives(pid):  # noqa: ASYNC110  # nothing tells
         await trio.sleep(_LOOKS)
 
 
