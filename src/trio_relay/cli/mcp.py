@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,13 +44,22 @@ def mcp(*, agent: str | None, relay_url: str | None) -> None:
     log_to_stderr()
     # The thread that reads standard input cannot be told to stop: Ctrl-C ends the process.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    origin = partial(origin_of, sessions=sessions_of(os.environ), named=agent, mailbox=own_agent_id())
+    mailbox = own_agent_id()
+
+    def origin(meta: Mapping[str, Any] | None) -> "Origin":
+        """The session may be another one by now (Claude Code's /clear): it is looked up anew for each call."""
+        return origin_of(meta, sessions=sessions_of(os.environ), named=agent, mailbox=mailbox)
+
     trio.run(_serve, settings, origin)
 
 
 def sessions_of(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Read which session this was started in."""
-    return tuple(environ[name] for name in SESSION_VARIABLES if environ.get(name))
+    """Read which session this was started in; before it the one that it has become."""
+    from trio_relay.cli.claude_session import kept  # noqa: PLC0415  # for those in a session only
+
+    started_in = tuple(environ[name] for name in SESSION_VARIABLES if environ.get(name))
+    now = kept(environ) if started_in else None
+    return started_in if now is None or now.session_id is None else (now.session_id, *started_in)
 
 
 async def _serve(settings: "AgentSettings", origin: "Callable[[Mapping[str, Any] | None], Origin]") -> None:

@@ -17,6 +17,7 @@ import click
 import msgspec
 import platformdirs
 
+from trio_relay.cli.claude_session import kept
 from trio_relay.cli.environment import own_agent_id, sidecar_settings
 from trio_relay.cli.failures import BAD_INPUT, Failure
 from trio_relay.cli.mcp import sessions_of
@@ -101,9 +102,10 @@ async def _named_or_of_session(relay: "RelayClient", given: str | None) -> Speak
     except Refused as unknown:
         if unknown.code not in {"unknown_session", "unknown_speaker"}:
             raise
+    here = kept(os.environ)
     kept_at = sidecar_settings().state_path
     found = _state(Path(kept_at)).agent_id if kept_at is not None else None
-    found = found or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
+    found = (here.agent_id if here is not None else None) or found or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
     return None if found is None else await speaker_of(relay, Origin(named=found))
 
 
