@@ -94,9 +94,10 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (Failure, RelayError, OSError, KeyboardInterrupt, BaseExceptionGroup) as error:
-        if isinstance(error, BrokenPipeError):
-            raise  # click ends quietly: whoever read our output has gone
         leaves = list(_leaves(error))
+        for leaf in leaves:
+            if isinstance(leaf, BrokenPipeError):
+                raise leaf from None  # click ends quietly: whoever read our output has gone
         if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
             raise click.exceptions.Exit(INTERRUPTED) from None
         failures = [failure for leaf in leaves if (failure := _failure(leaf))]

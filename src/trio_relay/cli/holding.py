@@ -5,14 +5,14 @@ the same thing; when the command ends, it is given back. Signals that are meant 
 """
 
 import os
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import click
 import trio
 
-from trio_relay.cli.failures import FAILED, INTERRUPTED, Failure
+from trio_relay.cli.failures import FAILED, Failure
+from trio_relay.cli.signals import until_signal
 from trio_relay.cli.terminal import printable
 from trio_relay.client import leases
 from trio_relay.client.http import RelayClient
@@ -138,26 +138,10 @@ async def _run_while_held(
     command: Sequence[str], renew: Callable[[], Awaitable[float]], tell: Mapping[str, str]
 ) -> int | None:
     """Run a command; its exit code as a shell gives it, None if what it needs was lost. `tell`: more environment."""
-    stopped_by: list[int] = []
-    code: int | None = None
-    async with held_lease(renew, ttl=LASTS, every=LASTS / 3), trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signal, stopped_by, nursery.cancel_scope)
+    code = None
+    async with held_lease(renew, ttl=LASTS, every=LASTS / 3), until_signal() as stopped:
         code = await _run(command, tell)
-        nursery.cancel_scope.cancel()
-    if stopped_by:
-        return INTERRUPTED if stopped_by[0] == signal.SIGINT else _SIGNALLED + stopped_by[0]
-    return code
-
-
-async def _stop_on_signal(
-    stopped_by: list[int], scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
-) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        task_status.started()
-        async for number in signals:
-            stopped_by.append(number)
-            scope.cancel()
-            return
+    return code if stopped.exit_code is None else stopped.exit_code
 
 
 async def _run(command: Sequence[str], tell: Mapping[str, str]) -> int:

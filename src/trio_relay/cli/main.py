@@ -27,6 +27,7 @@ COMMANDS = {
     "send": Entry("send", "Send a message."),
     "reply": Entry("reply", "Answer a message."),
     "inbox": Entry("inbox", "Show what has arrived, and what arrives."),
+    "chat": Entry("chat", "Talk with an agent, live."),
     "read": Entry("read", "Read one message in full."),
     "history": Entry("history", "Show what was said in the room."),
     "search": Entry("history", "Find messages by their words."),

@@ -1,5 +1,6 @@
 """``trio-relay reply``: an answer to one message, to whoever wrote it."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -8,8 +9,9 @@ from trio_relay.cli.calling import call_relay, examples, json_option, relay_opti
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import spoken
 from trio_relay.cli.waiting import follow_up, wait_of, wait_options
+from trio_relay.core.model import MAILBOX_RIG, Rung
 from trio_relay.core.wire import SendRequest
-from trio_relay.errors import FieldError, Invalid
+from trio_relay.errors import FieldError, Invalid, RelayError
 
 if TYPE_CHECKING:
     from trio_relay.client.http import RelayClient
@@ -58,6 +60,16 @@ def reply(
             type="ack" if ack else "reply",
             allow_unknown=True,
         )
-        await follow_up(relay, await relay.send(request), wait_of(rung, timeout), as_json=as_json)
+        sent = await relay.send(request)
+        if not ack:
+            await _settle(relay, message_id, me, sent.id)
+        await follow_up(relay, sent, wait_of(rung, timeout), as_json=as_json)
 
     call_relay(relay_url, work)
+
+
+async def _settle(relay: "RelayClient", message_id: int, me: str, reply_id: int) -> None:
+    """A person who has answered is done with it: no program beside a mailbox would ever say so."""
+    with suppress(RelayError):  # it was not for them, or is settled
+        if (await relay.agent(me)).rig == MAILBOX_RIG:
+            await relay.report(message_id, me, Rung.SETTLED, {"by": "reply", "replyId": reply_id})

@@ -23,7 +23,7 @@ LOOK_EVERY = 0.1
 
 _CLIMB = (Rung.ACCEPTED, Rung.QUEUED, Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED)
 _WAITABLE = _CLIMB[2:]
-_VERDICTS = {
+VERDICTS = {
     Verdict.LIVE_IDLE: "live and idle",
     Verdict.LIVE_BUSY: "live, busy now",
     Verdict.DEAF: "registered but not listening",
@@ -142,7 +142,7 @@ def has_reached(ladder: Receipt, rung: Rung) -> bool:
 def accepted(message: SentMessage) -> str:
     """Write what the relay said to the message, for people."""
     lines = [f"Message {message.id} to {printable(message.to)}: accepted, safe on disk."]
-    lines += [f"  {printable(each.agent_id)}: {_VERDICTS[each.verdict]}" for each in message.recipients]
+    lines += [f"  {printable(each.agent_id)}: {VERDICTS[each.verdict]}" for each in message.recipients]
     if message.parked_reason is not None:
         lines.append(f"  held: its thread waits for a person ({printable(message.parked_reason)})")
     elif message.parked:
