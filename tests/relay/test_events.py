@@ -53,7 +53,7 @@ async def test_what_is_gone_when_the_log_is_read_is_told_by_its_ids(room: Room) 
     told = {"messageId": message_id, "from": "a", "to": "b", "at": at}
     assert [(event.kind, event.data) for event in events] == [
         ("agent.status", {"agentId": "b", "status": "online", "at": at}),
-        ("message.new", told | {"channel": None}),
+        ("message.new", told | {"channel": None, "threadId": message_id}),
         ("message.deleted", told),
         ("agent.removed", {"agentId": "b", "at": at}),
     ]

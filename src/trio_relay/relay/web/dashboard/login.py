@@ -44,15 +44,16 @@ def entrance_blueprint(frame: Frame) -> Blueprint:
     service = frame.service
     attempts = SlidingWindow(ATTEMPTS, SPAN)
 
-    async def ask(status: int = 200, name: str = "", error: RelayError | None = None) -> Response:
-        wanted = inner_path(request.args.get("next"))
+    async def ask(
+        wanted: str | None, *, status: int = 200, name: str = "", error: RelayError | None = None
+    ) -> Response:
         return await frame.show(
             "login.html",
             title="Come in",
             here="",
             status=status,
             needs_token=not service.credentials.is_open,
-            wanted=wanted,
+            wanted=inner_path(wanted),
             name=name,
             error=error,
         )
@@ -62,7 +63,7 @@ def entrance_blueprint(frame: Frame) -> Blueprint:
         """Ask who is there."""
         if await recognise(service) is not None:
             return go(inner_path(request.args.get("next")))
-        return await ask()
+        return await ask(request.args.get("next"))
 
     @routes.post("/login")
     async def login() -> Response:
@@ -75,7 +76,7 @@ def entrance_blueprint(frame: Frame) -> Blueprint:
                 raise RateLimited("too many attempts to log in: wait a minute", retry_after=wait)
             session = await log_in(service, fields.get("token", "").strip() or None, name)
         except RelayError as error:
-            return await ask(status_of(error), name, error)
+            return await ask(fields.get("next"), status=status_of(error), name=name, error=error)
         response = go(inner_path(fields.get("next")))
         set_cookie(response, session)
         return response

@@ -67,7 +67,6 @@ function arrive(list, rows) {
       scrollTo({ top: 0 });
     });
     list.closest("table").before(button);
-    list.addEventListener("mouseleave", () => scrollY <= 200 && showWaiting(list), { once: true });
   }
   button.firstChild.textContent = waiting.length === 1 ? "1 new message" : `${waiting.length} new messages`;
 }

@@ -1,0 +1,89 @@
+"""What a person sees happen: agents come and go, a message climbs its ladder, people answer."""
+
+from playwright.sync_api import expect
+
+from support.browser import PATIENCE, Api, Visitor
+
+expect.set_options(timeout=PATIENCE)
+
+
+def test_two_agents_come_and_go(anna: Visitor, api: Api) -> None:
+    live = anna.page.get_by_role("region", name="Who is live")
+    api.join("coming-and-going", label="backend", rig="codex")
+    api.join("other", rig="claude")
+    expect(live.get_by_role("link", name="backend")).to_be_visible()
+    expect(live.get_by_role("link", name="other")).to_be_visible()
+    api("PATCH", "/agents/coming-and-going/ready", {"ready": False, "reason": "no quota until 14:00"})
+    expect(live.get_by_text("not ready")).to_be_visible()
+    stuck = anna.page.get_by_role("region", name="What is stuck")
+    expect(stuck.get_by_text("no quota until 14:00")).to_be_visible()
+    for agent in ("coming-and-going", "other"):
+        api("DELETE", f"/agents/{agent}")
+    expect(live.get_by_role("link", name="backend")).to_have_count(0)
+    expect(stuck.get_by_text("no quota until 14:00")).to_have_count(0)
+
+
+def test_a_message_climbs_its_ladder_live_and_a_person_replies(anna: Visitor, api: Api) -> None:
+    api.join("web")
+    api.join("db")
+    message = api.send("web", "db", "Is the migration safe?", subject="Migration")
+    anna.page.get_by_role("link", name="Migration").click()
+    expect(anna.page.get_by_role("heading", name="Migration", level=1)).to_be_visible()
+    anna.wait_until_live()
+    now = anna.page.locator("[aria-current=step] .rung")
+    expect(now).to_have_text("queued")
+    text = anna.page.get_by_label("Text")
+    text.fill("Half a sentence that must not be lost")
+    for state, shown in (("handed_off", "handed off"), ("in_context", "in context")):
+        api.climb(message, "db", state, clientId=f"relay:{message}")
+        expect(now).to_have_text(shown)
+    anna.page.get_by_text("Evidence").first.click()
+    expect(anna.page.get_by_text(f"clientId: relay:{message}").first).to_be_visible()
+    text.focus()
+    api.send("db", "web", "Yes, it is.", replyTo=message)
+    expect(now.first).to_have_text("answered")
+    expect(anna.page.get_by_text("Yes, it is.")).to_be_visible()
+    expect(text).to_be_focused()
+    expect(text).to_have_value("Half a sentence that must not be lost")
+    expect(
+        anna.page.get_by_text(f"clientId: relay:{message}").first
+    ).to_be_visible()  # what was opened stays open
+
+    text.fill("Then go ahead, please.")
+    anna.page.get_by_label("To", exact=True).fill("db")
+    anna.page.get_by_role("button", name="Send", exact=True).dblclick()
+    expect(anna.page.get_by_text("db is idle and gets it now")).to_be_visible()
+    thread = api("GET", f"/messages/{message}/thread")
+    [reply] = [each for each in thread if each["from"] == "anna"]
+    assert (reply["to"], reply["authority"], reply["replyTo"]) == ("db", "human", message)
+    expect(anna.page.get_by_text("Then go ahead, please.")).to_have_count(1)
+
+
+def test_a_delivery_that_ends_says_why(anna: Visitor, api: Api) -> None:
+    api.join("gone", status="offline")
+    message = api.send("web", "gone", "Too late for this one")
+    anna.go(f"/messages/{message}")
+    anna.wait_until_live()
+    api("POST", f"/messages/{message}/retract", {"from": "web", "reason": "not needed any more"})
+    expect(anna.page.get_by_text("retracted: not needed any more")).to_be_visible()
+
+
+def test_new_messages_wait_while_somebody_reads(anna: Visitor, api: Api) -> None:
+    api.join("reader")
+    for number in range(30):
+        api.send("writer", "reader", f"Line {number}")
+    anna.go("/messages")
+    anna.wait_until_live()
+    rows = anna.page.locator("tbody tr")
+    anna.page.mouse.move(5, 5)
+    newest = api.send("writer", "reader", "Straight to the top")
+    expect(rows.first).to_contain_text("Straight to the top")
+    rows.nth(3).hover()
+    api.send("writer", "reader", "Patience")
+    button = anna.page.get_by_role("button", name="1 new message")
+    expect(button).to_be_visible()
+    expect(rows.first).to_contain_text("Straight to the top")
+    api.climb(newest, "reader", "handed_off")
+    expect(rows.first).to_contain_text("handed off")  # what stands there is kept true all the same
+    button.click()
+    expect(rows.first).to_contain_text("Patience")
