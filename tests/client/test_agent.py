@@ -199,6 +199,7 @@ async def test_a_relay_that_is_away_is_waited_for(
         await trio.sleep(600)
         inside.mend()
         await trio.sleep(60)
+        assert (await relay.client.agent("bob")).status == "idle"
         await ann.send("bob", "found")
         assert (await bob.receive()).body == "found"
     inside.cut()

@@ -146,7 +146,7 @@ class AgentSession:
 
     async def set_status(self, status: AgentStatus | str) -> None:
         """Say what it is doing: ``idle``, ``busy``."""
-        await self.relay.set_status(self.id, AgentStatus(status), self.presence.session)
+        await self.presence.say(AgentStatus(status))
 
     async def set_ready(self, ready: bool, reason: str | None = None) -> None:
         """Say whether it can take messages now, and if not, why."""

@@ -38,6 +38,7 @@ class Presence:
         self.relay = relay
         self.arrivals = Arrivals()
         self.session = SessionFields()
+        self.status = wanted.status
         self._wanted = wanted
         self._delays = delays
         self._away = False
@@ -95,6 +96,11 @@ class Presence:
         )
         return told.state
 
+    async def say(self, status: AgentStatus) -> None:
+        """Say what the agent is doing, now and whenever it is taken for something else."""
+        self.status = status
+        await self.relay.set_status(self.agent_id, status, self.session)
+
     async def leave(self) -> None:
         """Say goodbye, so that nobody waits for us; briefly, and also when everything else is cancelled."""
         with anyio.move_on_after(GOODBYE, shield=True):
@@ -107,7 +113,9 @@ class Presence:
         while True:
             await anyio.sleep(HEARTBEAT)
             try:
-                await self.insist(lambda: self.relay.heartbeat(self.agent_id, self.session))
+                heard = await self.insist(lambda: self.relay.heartbeat(self.agent_id, self.session))
+                if heard.status is not self.status:  # silence had put it offline
+                    await self.insist(lambda: self.say(self.status))
             except NotFound:
                 forgotten.set()
                 return
