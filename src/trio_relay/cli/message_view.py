@@ -1,10 +1,8 @@
 """Messages as people read them on a terminal."""
 
-import secrets
 from collections.abc import Sequence
 
 from trio_relay.cli.terminal import local_time, printable, printable_text
-from trio_relay.core.prompts import envelope, fenced
 from trio_relay.core.wire import InboxMessage, Message
 
 #: Characters of a body in a list.
@@ -35,13 +33,6 @@ def as_text(message: Message) -> str:
 def conversation(messages: Sequence[Message]) -> str:
     """Write several messages in full, a blank line between two."""
     return "\n\n".join(as_text(each) for each in messages)
-
-
-def for_a_model(messages: Sequence[Message], reader: str) -> str:
-    """Write messages as the model of an agent's session reads them: what others wrote inside a fence, below whose word it is."""
-    return "\n".join(
-        f"{envelope(each, reader)}\n{fenced(each.body, secrets.token_hex(4))}" for each in messages
-    )
 
 
 def in_a_line(message: Message) -> str:

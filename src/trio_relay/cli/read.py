@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
-from trio_relay.cli.message_view import conversation, for_a_model
+from trio_relay.cli.message_view import conversation
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.core.model import MAILBOX_RIG
@@ -62,7 +62,7 @@ def read(
     elif found and not is_person and agent is None:
         click.echo("\n\n".join(f"{envelope(one, me)}\n{fenced(one.body, token_hex(4))}" for one in found))
     elif found:
-        click.echo(for_a_model(found, me) if sessions_of(os.environ) else conversation(found))
+        click.echo(conversation(found))
     else:
         click.echo(f"Nothing unread for {printable(me)}.", err=True)
 
