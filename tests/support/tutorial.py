@@ -99,7 +99,7 @@ class Reader:
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{step.command}echo '{_END}'\n")
         self._shell.stdin.flush()
-        lines = []
+        lines: list[str] = []
         for line in self._shell.stdout:
             if line.rstrip("\n") == _END:
                 return "".join(lines)
