@@ -58,9 +58,11 @@ def install(app: QuartTrio, service: RelayService, settings: ServerSettings) -> 
                 if request.blueprint == DASHBOARD:
                     return await _let_in(service)
             elif request.path not in OPEN_PATHS and request.blueprint not in OPEN_BLUEPRINTS:
-                check_reach(token_of_request(), settings)
+                check_reach(token_of_request(), service.settings)
                 caller.set(await service.authenticate(token_of_request()))
         except RelayError as error:
+            if request.blueprint in (DASHBOARD, ENTRANCE):
+                raise  # a person wants a sentence; the blueprint's own handler writes it
             return problem_of(error)
         return None
 

@@ -105,10 +105,15 @@ def install(app: QuartTrio) -> None:
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:
-        # Frames only: the text of a foreign exception, or its locals, could hold a message body.
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        log.error("unhandled error", kind=type(error).__name__, frames=frames)
+        log_bug(error)
         return problem(500, "the relay made a mistake; it is in its log", "internal_error")
+
+
+def log_bug(error: Exception) -> None:
+    """Write down where a mistake of ours happened."""
+    # Frames only: the text of a foreign exception, or its locals, could hold a message body.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unhandled error", kind=type(error).__name__, frames=frames)
 
 
 _AT = re.compile(r" - at `(?:key in )?\$?\.?(.*?)`$")

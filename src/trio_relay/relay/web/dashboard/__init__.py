@@ -49,6 +49,7 @@ condition), `rungs` (a small ladder), `chip`, `who` (a link to an agent).
 """
 
 from quart import Blueprint, Response
+from werkzeug.exceptions import HTTPException
 
 from trio_relay.errors import RelayError
 from trio_relay.relay.web.dashboard.access import access_pages
@@ -66,6 +67,7 @@ from trio_relay.relay.web.dashboard.stuck import stuck_pages
 from trio_relay.relay.web.dashboard.tasks import tasks_pages
 from trio_relay.relay.web.dashboard.threads import threads_pages
 from trio_relay.relay.web.dashboard.watch import watch_pages
+from trio_relay.relay.web.problems import log_bug
 
 VIEWS = (
     overview_pages,
@@ -92,6 +94,13 @@ def dashboard_blueprint(frame: Frame) -> Blueprint:
     @pages.errorhandler(RelayError)
     async def on_fault(error: RelayError) -> Response:
         return await frame.fault(error)
+
+    @pages.errorhandler(Exception)
+    async def on_bug(error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            raise error
+        log_bug(error)
+        return await frame.fault(RelayError("the relay made a mistake; it is in its log", code="internal_error"))
 
     for add_views in VIEWS:
         add_views(pages, frame)

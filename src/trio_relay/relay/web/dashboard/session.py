@@ -8,18 +8,18 @@ own powers. The cookie counts for the pages of the dashboard only, never below `
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as BadBase64
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from quart import Response, request
 
 from trio_relay.core.access import Principal, Scope
+from trio_relay.core.integrations import by_token
 from trio_relay.core.model import MAILBOX_RIG, AgentStatus, Authority
 from trio_relay.core.targets import check_agent_id
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.core.wire_access import TokenRequest
-from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, Unauthorized
+from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, Refused, Unauthorized
 from trio_relay.relay.credentials import caller
 from trio_relay.relay.operations import agents, tokens
 from trio_relay.relay.service import RelayService
@@ -76,9 +76,10 @@ def session_of_request() -> Session | None:
     if kind not in (_MINTED, _GIVEN) or not token:
         return None
     try:
-        return Session(token, urlsafe_b64decode(name).decode(), minted=kind == _MINTED)
-    except (BadBase64, UnicodeDecodeError, ValueError):
+        said = urlsafe_b64decode(name).decode()
+    except ValueError:  # not base64, or not text
         return None
+    return Session(token, said, minted=kind == _MINTED) if said else None
 
 
 async def recognise(service: RelayService) -> Person | None:
@@ -101,10 +102,13 @@ async def log_in(service: RelayService, token: str | None, name: str) -> Session
     Raises:
         Invalid: the name cannot be one.
         Unauthorized: the token does not count.
+        Refused: it is the token of an integration (``integration_only``).
         Conflict: an agent goes by this name.
 
     """
     name = plain_name(name)
+    if token and by_token(service.settings.integrations, token) is not None:
+        raise Refused("this token is an integration's: it is not for people", code="integration_only")
     principal = await service.authenticate(token or None)
     caller.set(principal)
     if not principal.allows(Scope.ADMIN):
