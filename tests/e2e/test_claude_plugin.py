@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from support.claude_session import ClaudeWorld, claude_world
+from support.claude_session import TRIO_RELAY, ClaudeWorld, claude_world
 from support.colleague import DONE, Colleague, by_command
-from support.mock_messages import ToolCall, bash
+from support.mock_messages import Text, ToolCall, bash
+from support.processes import until
 from trio_relay.client import pairs
 from trio_relay.core.model import AgentStatus, Rung
+from trio_relay.core.wire_approvals import ApprovalState
 
 pytestmark = pytest.mark.claude
 
@@ -114,6 +116,51 @@ def by_tool(number: int, _: str) -> list[ToolCall]:
         ToolCall(server + "read_message", {"message_id": number}),
         ToolCall(server + "reply", {"message_id": number, "body": "It is 42, by tool."}),
     ]
+
+
+async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeWorld) -> None:
+    """A dialog is answered from another terminal or at the screen, whichever is first; Esc leaves nothing busy."""
+    world.environment["AGENT_RELAY_CLAUDE_APPROVALS"] = "on"
+    colleague = world.model.script = Colleague()
+    with trio.fail_after(120):
+        async with world.tui() as tui:
+            agent = await world.agent()
+
+            # Answered from another terminal.
+            colleague.told["Make one."] = [bash("touch one")]
+            await world.submit(tui, "Make one.")
+            await tui.shows("Do you want to proceed?")
+            asked = await world.approval(agent, ApprovalState.PENDING)
+            assert (asked.tool, "touch one" in asked.summary) == ("Bash", True)
+            await world.run([TRIO_RELAY, "approve", str(asked.id)])
+            await tui.shows(DONE)
+            assert (world.project() / "one").exists()
+
+            # Answered at the screen: nobody else is asked any more.
+            colleague.told["Make two."] = [bash("touch two")]
+            await world.submit(tui, "Make two.")
+            asked = await world.approval(agent, ApprovalState.PENDING)
+            await world.choose(tui, "Enter", dialog="Do you want to proceed?")
+            await until((world.project() / "two").exists)
+            assert (await world.approval(agent, ApprovalState.WITHDRAWN)).id == asked.id
+
+            # Refused from elsewhere: the model reads why.
+            colleague.told["Make three."] = [bash("touch three")]
+            await world.submit(tui, "Make three.")
+            asked = await world.approval(agent, ApprovalState.PENDING)
+            await world.run([TRIO_RELAY, "deny", str(asked.id), "--reason", "two are enough"])
+            refused = await world.model.seen(lambda one: "two are enough" in one.news)
+            assert refused.tool_outputs
+            assert not (world.project() / "three").exists()
+
+            # Esc ends a turn, of which no hook says anything.
+            colleague.told["Think."] = [Text("I think. And I think.", hold=trio.Event(), chunk=9)]
+            await world.submit(tui, "Think.")
+            await world.status(agent, AgentStatus.BUSY)
+            await tui.press("Escape")
+            await world.status(agent, AgentStatus.IDLE)
+            await world.leave(tui)
+            await world.status(agent, AgentStatus.OFFLINE)
 
 
 async def test_a_command_of_the_plugin_begins_a_pair(world: ClaudeWorld) -> None:
