@@ -15,13 +15,17 @@ import trio
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
 
 from trio_relay import __version__
 from trio_relay.client.http import RelayClient
+from trio_relay.errors import RelayError
+from trio_relay.mcp import reading
 from trio_relay.mcp.speaker import Origin, origin_of
 from trio_relay.mcp.toolbox import INSTRUCTIONS, TOOLS, Tool, input_schema
 from trio_relay.mcp.tools import Toolbox
 
+_TEXT = "text/plain"
 Headers = Sequence[tuple[bytes, bytes]]
 
 # The SDK logs what it cannot parse, which may be somebody's message. What goes wrong is told to the client anyway.
@@ -43,12 +47,51 @@ def relay_tools(
         content = mcp_types.TextContent(text=answer.text)
         return mcp_types.CallToolResult(content=[content], is_error=answer.failed)
 
+    async def list_resources(
+        _context: Any, page: mcp_types.PaginatedRequestParams | None
+    ) -> mcp_types.ListResourcesResult:
+        shelves = await reading.conversations(relay, origin(page.meta if page is not None else None))
+        return mcp_types.ListResourcesResult(
+            resources=[
+                mcp_types.Resource(
+                    uri=one.uri,
+                    name=one.uri.removeprefix("relay://"),
+                    title=one.title,
+                    description=one.description,
+                    mime_type=_TEXT,
+                )
+                for one in shelves
+            ]
+        )
+
+    async def list_templates(_context: Any, _page: Any) -> mcp_types.ListResourceTemplatesResult:
+        templates = [
+            mcp_types.ResourceTemplate(
+                uri_template=one.uri, name=one.name, description=one.description, mime_type=_TEXT
+            )
+            for one in reading.TEMPLATES
+        ]
+        return mcp_types.ListResourceTemplatesResult(resource_templates=templates)
+
+    async def read_resource(
+        _context: Any, asked: mcp_types.ReadResourceRequestParams
+    ) -> mcp_types.ReadResourceResult:
+        try:
+            text = await reading.read(relay, origin(asked.meta), asked.uri, box.nonce)
+        except RelayError as error:
+            raise MCPError(mcp_types.INVALID_PARAMS, f"{error.code}: {error.detail}") from None
+        content = mcp_types.TextResourceContents(uri=asked.uri, mime_type=_TEXT, text=text)
+        return mcp_types.ReadResourceResult(contents=[content])
+
     return Server(
         "trio-relay",
         version=__version__,
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
+        on_read_resource=read_resource,
     )
 
 
