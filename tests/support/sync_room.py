@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from unittest import mock
 
-from support.relay import EPOCH
+from support.relay import EPOCH, empty_database
 from trio_relay.core.access import FULL, Principal
 from trio_relay.relay.operations.tx import Policy, Tx, is_concurrent
 from trio_relay.store import locks
 from trio_relay.store.locks import Kind, NeedsToBeAlone
-from trio_relay.store.migrations import migrate
 from trio_relay.store.postgres import RelayConnection
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ class SyncRoom:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA foreign_keys = ON")
-        migrate(self.connection)
+        self.connection.deserialize(empty_database())
         self._tokens = itertools.count(1)
         self.woken: set[str] = set()
 

@@ -19,6 +19,7 @@ from trio_relay.relay.web.metrics import metrics_blueprint
 from trio_relay.relay.web.openapi import openapi_blueprint
 from trio_relay.relay.web.pairs import pairs_blueprint
 from trio_relay.relay.web.rooms import rooms_blueprint
+from trio_relay.relay.web.routing import Route
 from trio_relay.relay.web.site import site_blueprint
 from trio_relay.relay.web.system import system_blueprint
 from trio_relay.relay.web.tasks import tasks_blueprint
@@ -29,6 +30,7 @@ from trio_relay.settings import ServerSettings
 def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
     """Build the application that serves `service`."""
     app = QuartTrio(__name__, static_folder=None)
+    app.url_rule_class = Route
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
