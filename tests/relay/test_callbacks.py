@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,26 @@ async def test_a_stopping_relay_stops_sending(room: Room) -> None:
         await new_task(room, dedupeKey="2")
         await trio.sleep(10)
     assert len(receivers.calls) == 1
+
+
+async def test_from_a_change_of_the_integrations_on_the_new_receiver_is_told(room: Room) -> None:
+    receivers = FakeReceivers()
+    async with sending(room.service, receivers):
+        first = await new_task(room)
+        await trio.sleep(1)
+        room.service.reconfigure((replace(CI, callback_url=OTHER),))
+        second = await new_task(room, dedupeKey="another")
+        await work_through(room, first["id"])
+        await trio.sleep(1)
+    assert receivers.told() == EVERYTHING[:1]
+    assert sorted(receivers.told(OTHER)) == sorted([*EVERYTHING[1:], EVERYTHING[0]])
+    assert await callbacks_of(room, second["id"])
+
+
+async def test_an_integration_that_is_taken_away_is_let_in_no_more(room: Room) -> None:
+    room.service.reconfigure((ALERTS,))
+    assert (await post_event(room)).status_code == 401
+    assert (await post_event(room, token=ALERTS.token, target="tag:ops")).status_code == 201
+    headers = {"Authorization": f"Bearer {ALERTS.token}"}
+    refused = await room.http("GET", "/api/agents", headers=headers)
+    assert refused.json()["code"] == "integration_only"

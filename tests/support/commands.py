@@ -59,7 +59,13 @@ def serving_relay(
     with (
         log.open("w") as stderr,
         subprocess.Popen(
-            command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, text=True
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
         ) as process,
     ):
         assert process.stdout is not None

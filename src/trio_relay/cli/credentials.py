@@ -5,11 +5,11 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
+from trio_relay.cli.env_file import local_token
 from trio_relay.errors import RelayError
 
 
@@ -19,8 +19,8 @@ def credentials_file() -> Path:
 
 
 def known_token(relay_url: str) -> str | None:
-    """The token for a relay this machine has joined."""
-    return _read().get(_name(relay_url))
+    """The token for a relay this machine has joined, or for the one that was set up here."""
+    return _read().get(_name(relay_url)) or local_token(relay_url)
 
 
 def remember(relay_url: str, token: str) -> Path:
@@ -59,6 +59,8 @@ def _read() -> dict[str, str]:
 
 
 def _write(known: dict[str, str]) -> Path:
+    import tempfile  # noqa: PLC0415  # commands start quickly
+
     path = credentials_file()
     if not known:
         path.unlink(missing_ok=True)

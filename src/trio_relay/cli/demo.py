@@ -16,7 +16,7 @@ from rich.live import Live
 from trio_relay.cli.demo_agents import anna, ben, present
 from trio_relay.cli.demo_view import Scene
 from trio_relay.cli.logs import log_to_stderr
-from trio_relay.cli.serve import own_command
+from trio_relay.cli.programs import own_command
 from trio_relay.cli.terminal import console
 from trio_relay.client.http import RelayClient
 from trio_relay.relay.serve import serve_until

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from trio_relay.cli.credentials import known_token
+from trio_relay.cli.env_file import read_env_file
+from trio_relay.core.integrations import VARIABLE as INTEGRATIONS
 from trio_relay.errors import Invalid
 from trio_relay.settings import (
     AGENT,
@@ -26,9 +28,17 @@ from trio_relay.settings import (
 )
 
 
-def server_settings(*, token_file: Path | None = None, **given: Any) -> ServerSettings:
-    """Read the settings of the relay; `given` values that are not None win over the environment."""
-    values = _values(SERVER, os.environ) | _said(given)
+def server_settings(
+    *, env_file: Path | None = None, token_file: Path | None = None, **given: Any
+) -> ServerSettings:
+    """Read the settings of the relay; `given` values that are not None win over the file, and that over the environment.
+
+    Raises:
+        Invalid: a file cannot be read, or the integrations are not usable.
+
+    """
+    environ = dict(os.environ) | (read_env_file(env_file) if env_file is not None else {})
+    values = _values(SERVER, _with_integrations(environ)) | _said(given)
     if token_file is not None:
         values["token"] = read_secret(token_file)
     return ServerSettings(**values)
@@ -50,6 +60,22 @@ def sidecar_settings(**given: Any) -> SidecarSettings:
 def claude_settings(**given: Any) -> ClaudeSettings:
     """Read the settings of a Claude Code session; `given` values that are not None win over the environment."""
     return ClaudeSettings(**(_values(CLAUDE, os.environ) | _said(given)))
+
+
+def _with_integrations(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Put what stands in the file of ``AGENT_RELAY_INTEGRATIONS=@FILE`` in its place."""
+    said = environ.get(INTEGRATIONS, "")
+    if not said.startswith("@"):
+        return environ
+    path = Path(said.removeprefix("@")).expanduser()
+    try:
+        return {**environ, INTEGRATIONS: path.read_text(encoding="utf-8")}
+    except UnicodeDecodeError:
+        raise Invalid(f"{INTEGRATIONS}: {path} is not a text file", code="bad_integrations") from None
+    except OSError as error:
+        raise Invalid(
+            f"{INTEGRATIONS}: cannot read {path}: {error.strerror}", code="bad_integrations"
+        ) from None
 
 
 def _values(table: tuple[Setting, ...], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class Entry:
 
 COMMANDS = {
     "serve": Entry("serve", "Run the relay."),
+    "setup": Entry("set_up", "Set up the relay of this machine: address, database, token."),
+    "daemon": Entry("daemon", "Have the relay run as a service of yours."),
     "demo": Entry("demo", "See two small agents work together, in five seconds."),
     "status": Entry("status", "Show how the relay is doing, and who you are."),
     "agents": Entry("agents", "List who is there."),

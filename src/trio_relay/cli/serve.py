@@ -1,9 +1,9 @@
 """``trio-relay serve``: the relay in the foreground."""
 
-import shlex
-import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +12,9 @@ import trio
 from trio_relay import __version__
 from trio_relay.cli.environment import server_settings
 from trio_relay.cli.logs import log_to_stderr
+from trio_relay.cli.notify import tell_manager
+from trio_relay.cli.programs import own_command
+from trio_relay.core.integrations import Integration
 from trio_relay.relay.serve import database_name
 from trio_relay.relay.serve import serve as run_relay
 from trio_relay.settings import AgentSettings, ServerSettings
@@ -43,6 +46,21 @@ from trio_relay.settings.server import postgres_url
     type=click.Path(path_type=Path),
     help="File holding the token every call must carry; default: AGENT_RELAY_TOKEN.",
 )
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="NAME=value lines that win over the environment; `trio-relay setup` makes one.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["console", "logfmt", "json"]),
+    help="How log lines look; default: AGENT_RELAY_LOG_FORMAT, else by where they go.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="The least that is logged; default: AGENT_RELAY_LOG_LEVEL, else info.",
+)
 def serve(
     *,
     host: str | None,
@@ -50,28 +68,50 @@ def serve(
     db_path: str | None,
     database_url: str | None,
     token_file: Path | None,
+    env_file: Path | None,
+    log_format: str | None,
+    log_level: str | None,
 ) -> None:
     """Run the relay.
 
-    It stops on Ctrl-C or SIGTERM; what it has accepted is safe at every moment.
+    It stops on Ctrl-C or SIGTERM; what it has accepted is safe at every moment. Where no terminal belongs to it, SIGHUP
+    has it read its integrations anew.
     """
     if db_path is not None and database_url is not None:
         raise click.UsageError("--db and --database name two databases: give one")
     if database_url is not None:
         postgres_url(database_url)
-    settings = server_settings(
-        token_file=token_file, host=host, port=port, db_path=db_path, database_url=database_url
+    read = partial(
+        server_settings,
+        env_file=env_file,
+        token_file=token_file,
+        host=host,
+        port=port,
+        db_path=db_path,
+        database_url=database_url,
+        log_format=log_format,
+        log_level=log_level,
     )
+    settings = read()
     if db_path is not None:  # said here, so it wins over DATABASE_URL
         settings = replace(settings, database_url=None)
-    log_to_stderr()
-    trio.run(_serve, settings)
+    log_to_stderr(style=settings.log_format, level=settings.log_level)
+    # Of a terminal that is closed SIGHUP says so, and the relay ends.
+    trio.run(_serve, settings, None if has_terminal() else lambda: read().integrations)
 
 
-async def _serve(settings: ServerSettings) -> None:
+def has_terminal() -> bool:
+    """Whether a person started us in a terminal and may close it."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+async def _serve(
+    settings: ServerSettings, integrations: Callable[[], tuple[Integration, ...]] | None
+) -> None:
     async with trio.open_nursery() as nursery:
-        urls = await nursery.start(run_relay, settings)
+        urls = await nursery.start(partial(run_relay, integrations=integrations), settings)
         click.echo(greeting(urls[0], settings))
+        tell_manager("READY=1")
 
 
 def greeting(url: str, settings: ServerSettings) -> str:
@@ -91,15 +131,3 @@ Next, in another terminal:
   {program} status    how this relay is doing
   {program} --help    the rest
 """
-
-
-def own_command() -> str:
-    """Say how to call this program from a shell here: by name where that finds us, else by path."""
-    beside = Path(sys.executable).with_name("trio-relay")
-    found = shutil.which("trio-relay")
-    if found and Path(found).resolve() == beside.resolve():
-        return "trio-relay"
-    if not beside.exists():
-        return shlex.join([sys.executable, "-m", "trio_relay"])
-    shortened = beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside
-    return shlex.quote(str(shortened))

@@ -31,10 +31,11 @@ STORE_PAUSE = 5.0
 
 
 async def call_back(service: RelayService) -> None:
-    """Task: send callbacks over HTTP, if any integration wants them."""
-    if receivers(service.settings.integrations):
-        async with CallbackPoster.open() as poster:
-            await send_callbacks(service, poster.post, chance=SystemRandom().random)
+    """Task: send callbacks over HTTP, once an integration wants them, for ever."""
+    while not receivers(service.settings.integrations):
+        await service.reconfigured.wait()
+    async with CallbackPoster.open() as poster:
+        await send_callbacks(service, poster.post, chance=SystemRandom().random)
 
 
 def receivers(integrations: Iterable[Integration]) -> dict[str, dict[str, str]]:
@@ -47,10 +48,14 @@ def receivers(integrations: Iterable[Integration]) -> dict[str, dict[str, str]]:
 
 
 async def send_callbacks(service: RelayService, post: Post, *, chance: Callable[[], float]) -> None:
-    """Task: keep every receiver informed, until the relay stops. `chance` answers in [0, 1)."""
-    async with trio.open_nursery() as nursery:
-        for url, secrets in receivers(service.settings.integrations).items():
-            nursery.start_soon(Receiver(service, url, secrets, post, chance).keep_informed)
+    """Task: keep every receiver informed, whoever they are at the moment, for ever. `chance` answers in [0, 1)."""
+    while True:
+        changed = service.reconfigured
+        async with trio.open_nursery() as nursery:
+            for url, secrets in receivers(service.settings.integrations).items():
+                nursery.start_soon(Receiver(service, url, secrets, post, chance).keep_informed)
+            await changed.wait()
+            nursery.cancel_scope.cancel()  # what is under way is sent once more, under the same id
 
 
 class Receiver:

@@ -9,8 +9,9 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
@@ -20,8 +21,8 @@ import platformdirs
 import structlog
 import trio
 
-from trio_relay.core.integrations import by_token
-from trio_relay.errors import Refused
+from trio_relay.core.integrations import Integration, by_token
+from trio_relay.errors import Refused, RelayError
 from trio_relay.relay import housekeeping
 from trio_relay.relay.app import create_app
 from trio_relay.relay.callbacks import call_back
@@ -37,6 +38,8 @@ from trio_relay.store.interface import APPLICATION
 LOOK_EVERY = 1.0
 #: Seconds a node that starts waits for its link to the others, before it serves all the same.
 LINK_PATIENCE = 5.0
+#: Reads the integrations anew, in a thread.
+Reread = Callable[[], tuple[Integration, ...]]
 log = structlog.get_logger("trio_relay.serve")
 
 
@@ -110,11 +113,15 @@ def check_integrations(settings: ServerSettings) -> None:
 
 
 async def serve(
-    settings: ServerSettings, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
+    settings: ServerSettings,
+    *,
+    integrations: Reread | None = None,
+    task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until cancelled; ``started`` answers the URLs.
 
-    On a signal every open poll is answered, then the server drains and this returns.
+    On a signal every open poll is answered, then the server drains and this returns. On SIGHUP `integrations`, if
+    given, is asked for those that count from then on; what it raises is logged, and those that counted go on.
 
     Raises:
         Refused: an open bind to other machines.
@@ -129,7 +136,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         # First of all, so that a signal during start-up is not lost.
         nursery.start_soon(_stop_on_signal, stop)
-        await serve_until(settings, stop, node=node, task_status=task_status)
+        await serve_until(settings, stop, node=node, integrations=integrations, task_status=task_status)
         nursery.cancel_scope.cancel()
 
 
@@ -138,6 +145,7 @@ async def serve_until(
     stop: trio.Event,
     *,
     node: str | None = None,
+    integrations: Reread | None = None,
     task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop` is set: what `serve` does, for callers with signals of their own."""
@@ -146,18 +154,22 @@ async def serve_until(
     async with open_room(settings, node or node_name()) as service:
         app = create_app(service, settings)
         tune_gc()
-        async with trio.open_nursery() as server:
-            urls: Sequence[str] = await server.start(
-                partial(
-                    serve_app,
-                    app,
-                    ServingConfig(host=settings.host, port=settings.port),
-                    stop=stop,
-                    on_stop=service.hub.close,
+        async with trio.open_nursery() as signals:
+            if integrations is not None:
+                await signals.start(_reread_on_signal, service, integrations)
+            async with trio.open_nursery() as server:
+                urls: Sequence[str] = await server.start(
+                    partial(
+                        serve_app,
+                        app,
+                        ServingConfig(host=settings.host, port=settings.port),
+                        stop=stop,
+                        on_stop=service.hub.close,
+                    )
                 )
-            )
-            log.info("serving", urls=list(urls), database=service.store.name)
-            task_status.started(urls)
+                log.info("serving", urls=list(urls), database=service.store.name)
+                task_status.started(urls)
+            signals.cancel_scope.cancel()
     log.info("stopped")
 
 
@@ -202,6 +214,23 @@ async def take_over(service: RelayService) -> None:
     """Task: what another node has done until now, or nobody, for ever."""
     service.begin_to_keep_house()
     await see_to(service)
+
+
+async def _reread_on_signal(
+    service: RelayService, integrations: Reread, *, task_status: trio.TaskStatus[None]
+) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            try:
+                found = await trio.to_thread.run_sync(integrations)
+                check_integrations(replace(service.settings, integrations=found))
+            except RelayError as error:
+                # It names the entry and the field, and no value.
+                log.error("integrations not reread", reason=error.detail, code=error.code)  # noqa: TRY400  # no traceback
+            else:
+                service.reconfigure(found)
+                log.info("integrations reread", names=[each.name for each in found])
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:

@@ -6,12 +6,14 @@ Here stands only what is more than one transaction: the long poll and the rounds
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import trio
 
 from trio_relay import __version__
 from trio_relay.core.access import FULL, Principal
+from trio_relay.core.integrations import Integration
 from trio_relay.core.loops import Limits
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import (
@@ -110,6 +112,8 @@ class RelayService:
             look_every=look_every,
         )
         store.on_commit = self.metrics.committed
+        #: Set, and replaced, when the integrations have changed.
+        self.reconfigured = trio.Event()
         self._policy = Policy(
             stale_after=round(settings.stale_ttl * 1000),
             claim_ttl=round(settings.claim_ttl * 1000),
@@ -121,6 +125,12 @@ class RelayService:
     def engine(self) -> str:
         """What the store is: ``sqlite`` or ``postgresql``."""
         return "sqlite" if self.settings.database_url is None else "postgresql"
+
+    def reconfigure(self, integrations: tuple[Integration, ...]) -> None:
+        """From now on these are the integrations."""
+        self.settings = replace(self.settings, integrations=integrations)
+        self.reconfigured.set()
+        self.reconfigured = trio.Event()
 
     def now(self) -> int:
         """Unix milliseconds, by the relay's clock."""

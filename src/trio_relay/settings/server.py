@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trio_relay.core.integrations import VARIABLE, Integration, parse_integrations
 from trio_relay.errors import Invalid
-from trio_relay.settings.table import Setting, comma_list, flag, milliseconds, port, positive_int
+from trio_relay.settings.table import Setting, comma_list, flag, milliseconds, one_of, port, positive_int
 
 
 def postgres_url(text: str) -> str:
@@ -137,7 +137,7 @@ SERVER = (
         "integrations",
         (),
         parse_integrations,
-        "programs that may post events: a JSON list, see api.md; a mistake in it stops the start",
+        "programs that may post events: a JSON list, or `@FILE` that holds one, see api.md; a mistake in it stops the start",
     ),
     Setting(
         "AGENT_RELAY_INTEGRATION_RATE_LIMIT_PER_MINUTE",
@@ -145,6 +145,20 @@ SERVER = (
         120,
         positive_int,
         "events an integration may post in any minute",
+    ),
+    Setting(
+        "AGENT_RELAY_LOG_FORMAT",
+        "log_format",
+        None,
+        one_of("console", "logfmt", "json"),
+        "how the relay's log lines look: `console`, `logfmt`, `json`; default: console on a terminal, else logfmt",
+    ),
+    Setting(
+        "AGENT_RELAY_LOG_LEVEL",
+        "log_level",
+        "info",
+        one_of("debug", "info", "warning", "error"),
+        "the least that is logged: `debug`, `info`, `warning`, `error`",
     ),
 )
 
@@ -176,3 +190,5 @@ class ServerSettings:
     pair_invite_ttl: float = 300.0
     integrations: tuple[Integration, ...] = ()
     integration_rate_limit: int = 120
+    log_format: str | None = None
+    log_level: str = "info"

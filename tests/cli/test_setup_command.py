@@ -1,0 +1,74 @@
+"""``trio-relay setup``: one file, made whole or not at all, and a relay and commands that use it."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from support.commands import call, clean_environment, serving_relay
+from trio_relay.cli.env_file import read_env_file
+
+CONFIG = Path(".config") / "trio-relay" / "relay.env"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, for commands in this process."""
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "AGENT_RELAY_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_relay_is_set_up_and_found_without_a_word_about_its_token(home: Path) -> None:
+    done = call("setup", "--yes", "--port", "4999")
+    assert (done.exit_code, done.stderr) == (0, "")
+    file = home / CONFIG
+    values = read_env_file(file)
+    token = values["AGENT_RELAY_TOKEN"]
+    assert (mode(file), mode(file.parent)) == (0o600, 0o700)
+    assert len(token) == 43
+    assert token not in done.stdout
+    database = home / ".local/share/trio-relay/relay.db"
+    assert (values["HOST"], values["PORT"], values["DB_PATH"]) == ("127.0.0.1", "4999", str(database))
+    assert f"serve --env-file {file}" in done.stdout
+    assert "export AGENT_RELAY_URL=http://127.0.0.1:4999" in done.stdout
+
+    with serving_relay("--env-file", str(file), env=clean_environment(home), cwd=home) as relay:
+        # It listens elsewhere than the file says, for the test's sake: --port 0.
+        file.write_text(file.read_text().replace("4999", relay.url.rpartition(":")[2]))
+        here = {"AGENT_RELAY_URL": relay.url}
+        assert call("agents", env=here).exit_code == 0
+        assert call("agents", env={**here, "AGENT_RELAY_TOKEN": "x"}).exit_code == 3
+        assert database.exists()
+        assert relay.stop() == 0
+    assert token not in (home / "serve.log").read_text()
+
+
+def test_nothing_is_written_unasked(home: Path) -> None:
+    assert call("setup", "--dry-run").exit_code == 0
+    nobody = call("setup")
+    assert (nobody.exit_code, nobody.stderr) == (2, "trio-relay: nobody can be asked here: say --yes\n")
+    assert list(home.iterdir()) == []
+
+
+def test_nothing_is_replaced_unasked_and_a_token_in_use_stays(home: Path) -> None:
+    file = home / CONFIG
+    assert call("setup", "--yes").exit_code == 0
+    file.write_text(file.read_text() + "RETENTION_DAYS=7\n")
+    before = read_env_file(file)
+    again = call("setup", "--yes")
+    assert (again.exit_code, read_env_file(file)) == (2, before)
+    assert "--force" in again.stderr
+
+    other = call("setup", "--yes", "--force", "--host", "0.0.0.0")
+    assert other.exit_code == 0
+    assert "docs/security.md" in other.stdout
+    assert read_env_file(file) == before | {"HOST": "0.0.0.0"}
+    assert call("setup", "--yes", "--force", "--new-token").exit_code == 0
+    assert read_env_file(file)["AGENT_RELAY_TOKEN"] != before["AGENT_RELAY_TOKEN"]
+    assert [each.name for each in file.parent.iterdir()] == ["relay.env"]
