@@ -123,6 +123,12 @@ class ClaudeWorld(Home):
             os.kill(one.pid, signal.SIGKILL)
         assert not left, f"still running: {', '.join(map(str, left))}"
 
+    def keepers(self) -> list[Process]:
+        """The processes of ours beside the sessions."""
+        return self.processes(
+            lambda one: one.arguments[0] == sys.executable and one.runs("-P", "sidecar", "claude")
+        )
+
     def sessions(self) -> list[Process]:
         """Every Claude Code that runs."""
         return self.processes(lambda one: one.arguments[0] == self.program)

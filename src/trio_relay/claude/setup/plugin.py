@@ -52,6 +52,7 @@ def marketplace(python: str, skills: Mapping[str, bytes]) -> dict[str, bytes]:
         f"{_ROOT}/.claude-plugin/plugin.json": _json(about),
         f"{_ROOT}/hooks/hooks.json": _json(_hooks(python)),
         f"{_ROOT}/monitors/monitors.json": _json(_monitors(python)),
+        f"{_ROOT}/monitors/keep.sh": _KEEP,
         f"{_ROOT}/.mcp.json": _json(_mcp(python)),
         **{f"{_ROOT}/skills/{name}": content for name, content in skills.items()},
         **{f"{_ROOT}/bin/{name}": _program(python) for name in PROGRAMS},
@@ -95,10 +96,31 @@ def _hooks(python: str) -> dict[str, object]:
     }
 
 
+#: Runs the keeper as the monitor, and again where it was killed or has crashed (1): Claude Code starts a monitor once and
+#: never again (2.1.329). Its other ends are meant: Claude Code is gone, or somebody has stopped the monitor.
+_KEEP = b"""\
+#!/bin/sh
+# keep.sh COMMAND...: run it, again while it crashes.
+pause=1
+trap 'kill "$keeper" 2>/dev/null; wait "$keeper"; exit 0' TERM HUP INT
+while :; do
+    "$@" &
+    keeper=$!
+    wait "$keeper"
+    code=$?
+    [ "$code" -eq 1 ] || [ "$code" -gt 128 ] || exit 0
+    kill -0 "${CLAUDE_PID:-$PPID}" 2>/dev/null || exit 0
+    sleep "$pause"
+    [ "$pause" -ge 32 ] || pause=$((pause * 2))
+done
+"""
+
+
 def _monitors(python: str) -> list[dict[str, str]]:
     command = shlex.join(_trio_relay(python, "sidecar", "claude", "--monitor"))
+    keep = 'exec /bin/sh "${CLAUDE_PLUGIN_ROOT}/monitors/keep.sh"'
     return [
-        {"name": MONITOR, "command": f"exec {command}", "description": "relay messages", "when": "always"}
+        {"name": MONITOR, "command": f"{keep} {command}", "description": "relay messages", "when": "always"}
     ]
 
 
