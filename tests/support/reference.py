@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from support.mutants import all_mutants
 from trio_relay.cli.codex import codex_tools, start
 from trio_relay.cli.main import cli
-from trio_relay.settings import AGENT, CLAUDE, SERVER, SIDECAR, Setting
+from trio_relay.settings import AGENT, CLAUDE, CONNECTOR, SERVER, SIDECAR, Setting
 from trio_relay.settings.table import milliseconds
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -29,6 +29,7 @@ def filled(page: str) -> str:
         "agent": _settings(AGENT),
         "sidecar": _settings(SIDECAR),
         "claude": _settings(CLAUDE),
+        "connector": _settings(CONNECTOR),
         "trio-relay": _commands(cli, "trio-relay"),
         "codex-relay": _commands(start, "codex-relay"),
         "agent-relay-codex": _commands(codex_tools, "agent-relay-codex"),

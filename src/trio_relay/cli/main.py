@@ -64,6 +64,7 @@ COMMANDS = {
     "install": Entry("setup", "Put the relay's side into Codex or Claude Code."),
     "uninstall": Entry("setup", "Take it out again, without a trace."),
     "doctor": Entry("doctor", "Say what is broken here, and what mends it."),
+    "connector": Entry("connector", "Take webhooks: Alertmanager, GitHub, any JSON."),
     "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),
     "attach": Entry("attach", "Connect a session that already runs: a plain codex."),
     "hook": Entry("hook", "Answer an agent's program; the plugin calls this."),
