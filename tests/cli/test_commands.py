@@ -240,6 +240,23 @@ def test_help_needs_no_event_loop(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_what_only_calls_needs_no_event_loop_and_no_http_library(env: dict[str, str], tmp_path: Path) -> None:
+    """They take half of the time a command has."""
+    for words in (
+        ["send", "tag:x", "hi"],
+        ["inbox"],
+        ["agents", "--json"],
+        ["message", "tag:x", "hi", "--from", "a"],
+    ):
+        code = f"import sys\nfrom trio_relay.cli.main import cli\ncli({words!r}, standalone_mode=False)\n"
+        code += (
+            "needless = {'trio', 'anyio', 'httpx2', 'http.client', 'rich', 'asyncio', 'ssl', 'subprocess'}\n"
+        )
+        code += "assert not needless & set(sys.modules), needless & set(sys.modules)"
+        whole = clean_environment(tmp_path, **env)
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=whole)
+
+
 def test_a_sidecar_loads_nothing_of_the_servers() -> None:
     """One runs beside every session: what it does not need costs its memory once a session."""
     code = "import sys\nimport trio_relay.cli.main\nimport trio_relay.cli.sidecar\n"

@@ -1,7 +1,7 @@
 """How the commands that talk to a relay find it and call it."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -36,23 +36,43 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
 
 
-def call_relay(relay_url: str | None, work: "Callable[[RelayClient], Awaitable[Result]]") -> Result:
-    """Run `work` with an open client in an event loop of its own."""
-    import trio  # noqa: PLC0415  # --help stays quick
+def call_relay(
+    relay_url: str | None,
+    work: "Callable[[RelayClient], Coroutine[Any, Any, Result]]",
+    *,
+    waits: bool = False,
+) -> Result:
+    """Run `work` with an open client.
 
-    from trio_relay.cli.environment import agent_settings  # noqa: PLC0415
-    from trio_relay.client.http import RelayClient  # noqa: PLC0415
+    What only calls needs no event loop and is done in half the time; what also `waits` (for signals, for several
+    things at once) gets one.
+    """
+    from trio_relay.cli.environment import agent_settings  # noqa: PLC0415  # --help stays quick
 
     settings = agent_settings(relay_url=relay_url)
-
-    async def call() -> Result:
-        async with RelayClient.open(settings.relay_url, token=settings.token) as relay:
-            return await work(relay)
-
     try:
-        return trio.run(call)
+        if waits:
+            return _in_a_loop(settings.relay_url, settings.token, work)
+        from trio_relay.client.plain import PlainRelay, finished  # noqa: PLC0415  # --help stays quick
+
+        with PlainRelay.at(settings.relay_url, settings.token) as relay:
+            return finished(work(relay))
     except ConnectionLost as lost:
         if lost.code != ConnectionLost.default_code:
             raise
         hint = _IN_CODEX if "CODEX_THREAD_ID" in os.environ else _ANYWHERE
         raise ConnectionLost(f"{lost.detail}; {hint}") from None
+
+
+def _in_a_loop(
+    url: str, token: str | None, work: "Callable[[RelayClient], Coroutine[Any, Any, Result]]"
+) -> Result:
+    import trio  # noqa: PLC0415  # only where something is waited for
+
+    from trio_relay.client.http import RelayClient  # noqa: PLC0415
+
+    async def call() -> Result:
+        async with RelayClient.open(url, token=token) as relay:
+            return await work(relay)
+
+    return trio.run(call)

@@ -40,6 +40,6 @@ def chat(
         me = (await myself(relay, agent)).agent_id
         return await run_chat(relay, me, target, channel, linger)
 
-    code = call_relay(relay_url, work)
+    code = call_relay(relay_url, work, waits=True)
     if code is not None:
         raise click.exceptions.Exit(code)

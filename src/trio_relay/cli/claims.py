@@ -88,7 +88,7 @@ def claim(
             return await run_with_claim(relay, message_id, me, command)
         return await relay.claim(message_id, me.agent_id, me.session, round(seconds * 1000))
 
-    found = call_relay(relay_url, call)
+    found = call_relay(relay_url, call, waits=bool(command))
     if isinstance(found, int):
         raise click.exceptions.Exit(found)
     if as_json:

@@ -5,6 +5,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -59,8 +60,6 @@ def _read() -> dict[str, str]:
 
 
 def _write(known: dict[str, str]) -> Path:
-    import tempfile  # noqa: PLC0415  # commands start quickly
-
     path = credentials_file()
     if not known:
         path.unlink(missing_ok=True)

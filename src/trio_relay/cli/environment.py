@@ -1,42 +1,34 @@
 """Settings out of the environment, the one place that reads it. What a command line says comes first."""
 
-import getpass
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trio_relay.cli.credentials import known_token
 from trio_relay.cli.env_file import read_env_file
-from trio_relay.core.integrations import VARIABLE as INTEGRATIONS
 from trio_relay.errors import Invalid
-from trio_relay.settings import (
-    AGENT,
-    CLAUDE,
-    SERVER,
-    SIDECAR,
-    AgentSettings,
-    ClaudeSettings,
-    ServerSettings,
-    Setting,
-    SidecarSettings,
-    read_settings,
-)
+from trio_relay.settings.agent import AGENT, AgentSettings
+from trio_relay.settings.table import Setting, read_settings
+
+if TYPE_CHECKING:  # what a command does not read it does not import
+    from trio_relay.settings import ClaudeSettings, ConnectorSettings, ServerSettings, SidecarSettings
 
 
 def server_settings(
     *, env_file: Path | None = None, token_file: Path | None = None, **given: Any
-) -> ServerSettings:
+) -> "ServerSettings":
     """Read the settings of the relay; `given` values that are not None win over the file, and that over the environment.
 
     Raises:
         Invalid: a file cannot be read, or the integrations are not usable.
 
     """
+    from trio_relay.settings.server import SERVER, ServerSettings  # noqa: PLC0415  # see above
+
     environ = dict(os.environ) | (read_env_file(env_file) if env_file is not None else {})
     values = _values(SERVER, _with_integrations(environ)) | _said(given)
     if token_file is not None:
@@ -52,18 +44,31 @@ def agent_settings(**given: Any) -> AgentSettings:
     )
 
 
-def sidecar_settings(**given: Any) -> SidecarSettings:
+def sidecar_settings(**given: Any) -> "SidecarSettings":
     """Read the settings of the Codex sidecar; `given` values that are not None win over the environment."""
+    from trio_relay.settings.sidecar import SIDECAR, SidecarSettings  # noqa: PLC0415  # see above
+
     return SidecarSettings(**(_values(SIDECAR, os.environ) | _said(given)))
 
 
-def claude_settings(**given: Any) -> ClaudeSettings:
+def claude_settings(**given: Any) -> "ClaudeSettings":
     """Read the settings of a Claude Code session; `given` values that are not None win over the environment."""
+    from trio_relay.settings.claude import CLAUDE, ClaudeSettings  # noqa: PLC0415  # see above
+
     return ClaudeSettings(**(_values(CLAUDE, os.environ) | _said(given)))
+
+
+def connector_settings() -> "ConnectorSettings":
+    """Read the settings of a connector."""
+    from trio_relay.settings.connector import CONNECTOR, ConnectorSettings  # noqa: PLC0415  # see above
+
+    return ConnectorSettings(**_values(CONNECTOR, os.environ))
 
 
 def _with_integrations(environ: Mapping[str, str]) -> Mapping[str, str]:
     """Put what stands in the file of ``AGENT_RELAY_INTEGRATIONS=@FILE`` in its place."""
+    from trio_relay.core.integrations import VARIABLE as INTEGRATIONS  # noqa: PLC0415  # see above
+
     said = environ.get(INTEGRATIONS, "")
     if not said.startswith("@"):
         return environ
@@ -104,8 +109,11 @@ def read_secret(path: Path) -> str:
 
 def own_agent_id() -> str:
     """Name the mailbox of the person at this terminal: ``user@host``."""
+    import getpass  # noqa: PLC0415  # see above
+    import socket  # noqa: PLC0415
+
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = f"uid{os.getuid()}"
-    return f"{user}@{platform.node().partition('.')[0] or 'localhost'}"
+    return f"{user}@{socket.gethostname().partition('.')[0] or 'localhost'}"

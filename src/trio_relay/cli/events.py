@@ -93,7 +93,7 @@ def events(
         else:
             click.echo("Nothing of that has happened lately.", err=True)
 
-    call_relay(relay_url, work)
+    call_relay(relay_url, work, waits=True)
 
 
 async def newest(

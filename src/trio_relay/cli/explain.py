@@ -75,7 +75,7 @@ def prove(*, sender: str, recipient: str, timeout: float, as_json: bool, relay_u
         back = [(recipient, sender)] if (await relay.agent(sender)).rig != MAILBOX_RIG else []
         return [await fly(relay, one, other, timeout) for one, other in [(sender, recipient), *back]]
 
-    flights = call_relay(relay_url, work)
+    flights = call_relay(relay_url, work, waits=True)
     if as_json:
         echo_json(flights)
     else:

@@ -56,7 +56,7 @@ def inbox(
             return None
         return await listing.follow()
 
-    code = call_relay(relay_url, work)
+    code = call_relay(relay_url, work, waits=follow)
     if code is not None:
         raise click.exceptions.Exit(code)
 

@@ -82,7 +82,7 @@ def run(
         me = await myself(relay, agent)
         return await run_with_lease(relay, key, me, command, wait=math.inf if wait is None else wait)
 
-    raise click.exceptions.Exit(call_relay(relay_url, work))
+    raise click.exceptions.Exit(call_relay(relay_url, work, waits=True))
 
 
 @leases.command(epilog=examples('trio-relay leases take "file:src/api/**" --for 600'))

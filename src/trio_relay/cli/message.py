@@ -48,7 +48,7 @@ def _sending(name: str, about: str, *, claimable: bool) -> click.Command:
         request = SendRequest(
             sender="", to=target, body=spoken(text), subject=subject, channel=channel, claimable=claimable
         )
-        call_relay(relay_url, work)
+        call_relay(relay_url, work, waits=rung is not None)
 
     return run
 

@@ -65,7 +65,7 @@ def reply(
             await _settle(relay, message_id, me, sent.id)
         await follow_up(relay, sent, wait_of(rung, timeout), as_json=as_json)
 
-    call_relay(relay_url, work)
+    call_relay(relay_url, work, waits=rung is not None)
 
 
 async def _settle(relay: "RelayClient", message_id: int, me: str, reply_id: int) -> None:

@@ -90,4 +90,4 @@ def send(
         sent = await relay.send(request)
         await follow_up(relay, sent, wait_of(rung, timeout), as_json=as_json)
 
-    call_relay(relay_url, work)
+    call_relay(relay_url, work, waits=rung is not None)

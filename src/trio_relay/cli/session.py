@@ -6,7 +6,6 @@ parent processes.
 """
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -138,6 +137,8 @@ def _parent(pid: int) -> int | None:
         # The program's name stands in parentheses and may hold anything, spaces and parentheses too.
         return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     with suppress(OSError, ValueError):  # no /proc: macOS
+        import subprocess  # noqa: PLC0415  # commands start quickly
+
         command = ["ps", "-o", "ppid=", "-p", str(pid)]
         return int(subprocess.run(command, capture_output=True, check=False).stdout)  # noqa: S603
     return None

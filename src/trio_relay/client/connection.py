@@ -8,15 +8,18 @@ idempotency key or a session.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import anyio
-import httpx2
 import msgspec
 
 from trio_relay.client.problems import error_of
 from trio_relay.core.wire import LabelChange
 from trio_relay.errors import ConnectionLost, Invalid, RelayError
+
+# The HTTP library and anyio take a tenth of a second to import, more than a command needs for all it does without
+# them (`plain.py`): whoever opens a connection imports them.
+if TYPE_CHECKING:
+    import httpx2
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -27,7 +30,7 @@ _KEEPALIVE = 5.0
 class Connection:
     """A relay that can be called. Use `open`."""
 
-    def __init__(self, http: httpx2.AsyncClient, url: str, timeout: float) -> None:
+    def __init__(self, http: "httpx2.AsyncClient", url: str, timeout: float) -> None:
         self.url = url
         self._http = http
         self._timeout = timeout
@@ -39,7 +42,7 @@ class Connection:
         url: str,
         token: str | None = None,
         timeout: float = 10.0,  # noqa: ASYNC109  # bounds every later call, not this one
-        transport: httpx2.AsyncBaseTransport | None = None,
+        transport: "httpx2.AsyncBaseTransport | None" = None,
     ) -> AsyncIterator[Self]:
         """Talk to the relay at `url`; each call is given `timeout` seconds, beside what it is asked to wait.
 
@@ -47,12 +50,10 @@ class Connection:
             Invalid: `url` or `token` cannot be meant (codes ``bad_url``, ``bad_token``).
 
         """
+        import httpx2  # noqa: PLC0415  # see above
+
         _check_url(url)
-        headers = {"Accept": "application/json"}
-        if token is not None:
-            if not (token.isascii() and token.isprintable()):
-                raise Invalid("the token holds characters that no header can carry", code="bad_token")
-            headers["X-Agent-Relay-Token"] = token
+        headers = headers_with(token)
         limits = httpx2.Limits(
             max_connections=None, max_keepalive_connections=50, keepalive_expiry=_KEEPALIVE
         )
@@ -66,6 +67,8 @@ class Connection:
         cls, app: Callable[..., Awaitable[None]], token: str | None
     ) -> AbstractAsyncContextManager[Self]:
         """Talk to the relay served by `app` in this very process, as whoever holds `token`."""
+        import httpx2  # noqa: PLC0415  # see above
+
         transport = httpx2.ASGITransport(app)
         return cls.open("http://127.0.0.1", token, transport=transport)
 
@@ -86,9 +89,12 @@ class Connection:
             RelayError: what the relay refuses, as the class it raised there.
 
         """
-        parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
+        import anyio  # noqa: PLC0415  # see above
+        import httpx2  # noqa: PLC0415
+
+        parameters = query_of(query or {})
         headers = {"Content-Type": "application/json"} if body is not None else None
-        content = _without_nulls(body) if body is not None else None
+        content = encoded(body) if body is not None else None
         try:
             with anyio.fail_after(self._timeout + patience):
                 response = await self._http.request(
@@ -99,12 +105,7 @@ class Connection:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
         if response.is_success:
-            try:
-                return msgspec.json.decode(response.content, type=answer)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise ConnectionLost(
-                    f"what answers at {self.url} is not a relay", code="not_a_relay"
-                ) from None
+            return decoded(response.content, answer, self.url)
         raise self._refusal(response)
 
     @asynccontextmanager
@@ -120,7 +121,10 @@ class Connection:
             RelayError: what the relay refuses.
 
         """
-        parameters = {name: _word(value) for name, value in query.items() if value is not None}
+        import anyio  # noqa: PLC0415  # see above
+        import httpx2  # noqa: PLC0415
+
+        parameters = query_of(query)
         async with AsyncExitStack() as stack:
             try:
                 with anyio.fail_after(self._timeout):
@@ -154,7 +158,7 @@ class Connection:
     def _unreachable(self, error: Exception) -> ConnectionLost:
         return ConnectionLost(f"the relay at {self.url} cannot be reached ({type(error).__name__})")
 
-    def _refusal(self, response: httpx2.Response) -> RelayError:
+    def _refusal(self, response: "httpx2.Response") -> RelayError:
         return error_of(
             response.status_code, response.content, self.url, response.headers.get("Retry-After", "")
         )
@@ -166,6 +170,9 @@ async def _unwind(pieces: AsyncIterator[bytes]) -> None:
     Closing only the outermost would leave the others to the garbage collector, which trio warns of; a cancellation
     passes through them all.
     """
+    import anyio  # noqa: PLC0415  # see above
+    import httpx2  # noqa: PLC0415
+
     with anyio.CancelScope() as scope, suppress(httpx2.TransportError, httpx2.StreamError):
         scope.cancel()
         async for _ in pieces:
@@ -173,6 +180,8 @@ async def _unwind(pieces: AsyncIterator[bytes]) -> None:
 
 
 def _check_url(url: str) -> None:
+    import httpx2  # noqa: PLC0415  # see above
+
     try:
         address = httpx2.URL(url)
     except httpx2.InvalidURL as error:
@@ -181,11 +190,44 @@ def _check_url(url: str) -> None:
         raise Invalid(f"{url!r} is not a relay URL: expected http://HOST:PORT", code="bad_url")
 
 
-def _without_nulls(body: msgspec.Struct) -> bytes:
+def headers_with(token: str | None) -> dict[str, str]:
+    """The headers of every call.
+
+    Raises:
+        Invalid: code ``bad_token``.
+
+    """
+    headers = {"Accept": "application/json"}
+    if token is not None:
+        if not (token.isascii() and token.isprintable()):
+            raise Invalid("the token holds characters that no header can carry", code="bad_token")
+        headers["X-Agent-Relay-Token"] = token
+    return headers
+
+
+def encoded(body: msgspec.Struct) -> bytes:
     """Encode a request; fields left unset stay out, except a label, where null means: clear it."""
     if isinstance(body, LabelChange):
         return _encode(body)
     return _encode({name: value for name, value in msgspec.to_builtins(body).items() if value is not None})
+
+
+def decoded(content: bytes, answer: type[T], url: str) -> T:
+    """Decode an answer.
+
+    Raises:
+        ConnectionLost: no relay has answered (``not_a_relay``).
+
+    """
+    try:
+        return msgspec.json.decode(content, type=answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ConnectionLost(f"what answers at {url} is not a relay", code="not_a_relay") from None
+
+
+def query_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """Write a query's values as words; what is None stays out."""
+    return {name: _word(value) for name, value in given.items() if value is not None}
 
 
 def _word(value: Any) -> str:
