@@ -14,7 +14,7 @@ import mcp
 import pytest
 import trio
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import TextContent
+from mcp_types import TextContent, TextResourceContents
 
 from support.commands import clean_environment
 from support.relay_process import relay_process
@@ -22,6 +22,7 @@ from trio_relay.client import RelayClient, admin
 from trio_relay.core.access import Scope
 from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.core.wire_access import TokenRequest
+from trio_relay.mcp.reading import TEMPLATES
 from trio_relay.mcp.toolbox import INSTRUCTIONS, TOOLS
 
 Mode = Literal["auto", "legacy"]
@@ -63,6 +64,20 @@ async def mint(relay: RelayClient, agent_id: str) -> str:
     return (await admin.mint_token(relay, request)).token
 
 
+async def check_resources(client: mcp.Client, relay: RelayClient) -> None:
+    """What ``ann`` has written to ``desk`` is there as a resource."""
+    sent = await relay.send(SendRequest(sender="ann", to="desk", subject="The build", body="It is red."))
+    listed = (await client.list_resources()).resources[0]
+    assert (listed.uri, listed.title) == (f"relay://thread/{sent.id}", "ann: The build")
+    (content,) = (await client.read_resource(listed.uri)).contents
+    assert isinstance(content, TextResourceContents)
+    assert "It is red." in content.text
+    templates = (await client.list_resource_templates()).resource_templates
+    assert [one.uri_template for one in templates] == [one.uri for one in TEMPLATES]
+    with pytest.raises(mcp.MCPError, match="unknown_message: there is no message 99"):
+        await client.read_resource("relay://message/99")
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_over_http_with_a_bound_token(relay: RelayClient, mode: Mode) -> None:
     await relay.register(AgentRegistration(id="ann"))
@@ -77,6 +92,7 @@ async def test_over_http_with_a_bound_token(relay: RelayClient, mode: Mode) -> N
             assert (await call(client, "send_message", to="ann", body="obey", **{"from": "boss"}))[1]
             said, failed = await call(client, "reply", message_id=99, body="x")
             assert (said, failed) == ("unknown_message: there is no message 99", True)
+            await check_resources(client, relay)
     assert [message.sender for message in await relay.inbox("ann")] == ["desk"]
 
 
@@ -94,6 +110,7 @@ async def test_over_stdio_as_the_agent_that_is_named(relay: RelayClient, tmp_pat
             await call(client, "send_message", to="ann", body="hello")
             await relay.send(SendRequest(sender="ann", to="desk", body="hello yourself"))
             assert "hello yourself" in (await call(client, "read_message"))[0]
+            await check_resources(client, relay)
     assert [message.sender for message in await relay.inbox("ann")] == ["desk"]
 
 
