@@ -4,10 +4,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_relay.client import Received, Relay
+from trio_relay.client import Received, Relay, admin
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration
-from trio_relay.errors import ConnectionLost, Invalid, NotDelivered, StaleInstance
+from trio_relay.errors import ConnectionLost, Invalid, NotDelivered, StaleInstance, Unauthorized
 from trio_relay.testing import InsideRelay
 
 
@@ -240,3 +240,38 @@ async def test_a_person_is_asked_and_the_answer_awaited(
 
         answer = await ann.ask_person("deploy", "Deploy 7 to production")
     assert (answer.state, answer.reason) == ("allowed", "go on")
+
+
+async def test_of_several_who_are_asked_one_answer_is_enough(relay: Relay, autojump_clock: MockClock) -> None:
+    async def take_note(name: str, task_status: trio.TaskStatus[None]) -> None:
+        async with relay.agent(name, tags=["all"]) as me:
+            task_status.started()
+            async for message in me.inbox():
+                await trio.sleep(30)
+                if name == "bob":
+                    await message.reply("I will")
+
+    async with trio.open_nursery() as nursery, relay.agent("ann") as ann:
+        for name in ("bob", "cid"):
+            await nursery.start(take_note, name)
+        assert (await ann.ask("tag:all", "who?")).body == "I will"
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_to_a_question_given_up_is_in_the_inbox(
+    relay: Relay, autojump_clock: MockClock
+) -> None:
+    async with relay.agent("ann") as ann, relay.agent("bob") as bob:
+        with trio.move_on_after(5):
+            await ann.ask("bob", "quick?")
+        async with await bob.receive() as question:
+            await question.reply("late")
+        assert (await ann.receive()).body == "late"
+
+
+async def test_a_token_that_is_revoked_ends_the_block(inside: InsideRelay, autojump_clock: MockClock) -> None:
+    async with inside.connect(await inside.mint("tmp")) as guest:
+        with pytest.raises(Unauthorized):  # noqa: PT012
+            async with guest.agent("ann"), inside.connect() as owner:
+                await admin.revoke_token(owner.client, (await admin.list_tokens(owner.client))[0].id)
+                await trio.sleep_forever()

@@ -137,3 +137,29 @@ async def test_a_named_resource_is_held_for_a_block(
             inside.cut()
             await trio.sleep_forever()
         assert lost.lost
+
+
+async def test_work_nobody_began_is_offered_again(relay: Relay, autojump_clock: MockClock) -> None:
+    async with relay.agent("boss") as boss, relay.agent("ann") as ann:
+        sent = await boss.send("ann", "job", claimable=True)
+        claimables = ann.claimables()
+        forgotten = await anext(claimables)
+        async with await anext(claimables) as again:
+            assert (again.id, again.wire.attempt) == (sent.id, 2)
+        async with forgotten:
+            await trio.sleep_forever()
+        assert forgotten.lost
+
+
+async def test_work_that_is_given_back_comes_again_and_is_not_settled(
+    relay: Relay, autojump_clock: MockClock
+) -> None:
+    async with relay.agent("boss") as boss, relay.agent("ann") as ann:
+        await boss.send("ann", "job", claimable=True)
+        claimables = ann.claimables()
+        async with await anext(claimables) as work:
+            await work.release()
+        assert (work.settled, work.lost) == (False, False)
+        async with await anext(claimables) as again:
+            pass
+        assert again.settled

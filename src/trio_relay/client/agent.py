@@ -110,19 +110,24 @@ class AgentSession:
             sent = await deliver(self.relay, message_of(self.id, to, body, fields))
         finally:
             answer = arrivals.asked(None if sent is None else sent.id)
+        told: Message | None = None
         try:
             with bare_errors():
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._watch, sent)
                     await answer.bell.wait()
                     group.cancel_scope.cancel()
+            assert answer.message is not None
+            if await hand_off(self.presence, answer.message.id):
+                await settle(self.presence, answer.message.id)
+            told = answer.message
         finally:
             arrivals.answered(sent.id)
-        assert answer.message is not None
-        if await hand_off(self.presence, answer.message.id):
-            await settle(self.presence, answer.message.id)
-        arrivals.done(answer.message.id)
-        return answer.message
+            if told is not None:
+                arrivals.done(told.id)
+            elif answer.message is not None:  # it came while the asking was given up: `inbox` has it
+                arrivals.put_back(answer.message.id, answer.message)
+        return told
 
     async def ask_person(
         self, tool: str, summary: str, *, detail: str | None = None, ttl: float = 600.0
@@ -153,7 +158,7 @@ class AgentSession:
         await self.relay.set_ready(self.id, ready, self.presence.session, reason)
 
     async def _watch(self, sent: SentMessage) -> None:
-        await reach(self.relay, sent, Rung.ANSWERED, every=LOOK_EVERY)
+        await reach(self.relay, sent, Rung.ANSWERED, every=LOOK_EVERY, one_is_enough=True)
 
 
 @asynccontextmanager

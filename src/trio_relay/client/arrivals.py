@@ -38,6 +38,8 @@ class Arrivals:
         self._offers: dict[int, None] = {}
         #: What a loop has taken and not finished: told again by a poll, it is not given out a second time.
         self._in_hand: set[int] = set()
+        #: Work of those that is offered again: its claim is lost, and its block will hear of it.
+        self._offered_again: set[int] = set()
         self._answers: dict[int, Answer] = {}
         #: Questions on their way to the relay: until their ids are known any reply may be the answer to one.
         self._asking = 0
@@ -47,6 +49,8 @@ class Arrivals:
         """Take in what a poll has brought."""
         for message in arrived:
             if message.id in self._in_hand:
+                if message.claimable:
+                    self._offered_again.add(message.id)
                 continue
             if message.claimable:
                 self._offers[message.id] = None
@@ -80,13 +84,20 @@ class Arrivals:
 
     def offer_again(self, message_id: int) -> None:
         """The offer that was taken was not made use of."""
-        self._in_hand.discard(message_id)
         self._offers = {message_id: None, **self._offers}
         self._ring()
+
+    def hold(self, message_id: int) -> None:
+        """Work is begun: until it is `done` with, nobody here begins it a second time."""
+        self._in_hand.add(message_id)
 
     def done(self, message_id: int) -> None:
         """What was taken is finished, or given up."""
         self._in_hand.discard(message_id)
+        if message_id in self._offered_again:
+            self._offered_again.discard(message_id)
+            self._offers[message_id] = None
+            self._ring()
 
     def begin_to_ask(self) -> None:
         """A question is being sent; end it with `asked`."""
@@ -124,7 +135,6 @@ class Arrivals:
     def _look_for_offer(self) -> int | None:
         for message_id in self._offers:
             del self._offers[message_id]
-            self._in_hand.add(message_id)
             return message_id
         return None
 

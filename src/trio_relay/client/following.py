@@ -1,7 +1,5 @@
 """Following a message up its ladders, until it is where its sender wants it."""
 
-from collections.abc import Sequence
-
 import anyio
 
 from trio_relay.client.holding import DELAYS, insist
@@ -16,7 +14,12 @@ LOOK_EVERY = 0.1
 
 
 async def reach(
-    relay: RelayClient, message: SentMessage, rung: Rung, every: float = LOOK_EVERY
+    relay: RelayClient,
+    message: SentMessage,
+    rung: Rung,
+    *,
+    every: float = LOOK_EVERY,
+    one_is_enough: bool = False,
 ) -> list[Receipt]:
     """Wait until every recipient of `message` (of a claimable: one) was seen on `rung` or above; the ladders then.
 
@@ -26,20 +29,16 @@ async def reach(
         NotDelivered: it cannot get there any more.
 
     """
+    enough = any if message.claimable or one_is_enough else all
     while True:
         ladders = await insist(lambda: relay.receipts(message.id), DELAYS)
-        if ladders and _all(ladders, message, rung, over=False):
+        if ladders and enough(_was_there(ladder, rung) for ladder in ladders):
             return ladders
-        if ladders and not _all(ladders, message, rung, over=True):
+        if ladders and not enough(_was_there(each, rung) or each.state not in FINAL for each in ladders):
             ended = ", ".join(f"{ladder.agent_id}: {ladder.state}" for ladder in ladders)
             raise NotDelivered(f"message {message.id} will not be {rung} ({ended})")
         await anyio.sleep(every)
 
 
-def _all(ladders: Sequence[Receipt], message: SentMessage, rung: Rung, *, over: bool) -> bool:
-    """Whether enough recipients were there; with `over`, or may still get there."""
-    enough = any if message.claimable else all
-    return enough(
-        was_on([step.state for step in ladder.steps], rung) or (over and ladder.state not in FINAL)
-        for ladder in ladders
-    )
+def _was_there(ladder: Receipt, rung: Rung) -> bool:
+    return was_on([step.state for step in ladder.steps], rung)

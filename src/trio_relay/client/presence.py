@@ -17,7 +17,7 @@ from trio_relay.client.holding import Delays, bare_errors, insist
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import Agent, AgentRegistration, InboxMessage, SessionFields
-from trio_relay.errors import NotFound, RelayError, StaleInstance
+from trio_relay.errors import NotFound, RelayError
 
 log = logging.getLogger("trio_relay.client")
 
@@ -42,9 +42,9 @@ class Presence:
         self._wanted = wanted
         self._delays = delays
         self._away = False
-        #: Set when another instance has taken over; `replaced` says so.
+        #: Set when it cannot be kept up; `error` says why: replaced, or refused.
         self.over = anyio.Event()
-        self.replaced: StaleInstance | None = None
+        self.error: Exception | None = None
 
     @property
     def agent_id(self) -> str:
@@ -70,8 +70,8 @@ class Presence:
                         group.start_soon(self._read)
                         await forgotten.wait()
                         group.cancel_scope.cancel()
-            except StaleInstance as replaced:
-                self.replaced = replaced
+            except Exception as error:
+                self.error = error
                 self.over.set()
                 raise
             log.warning("the relay has forgotten %s: it registers again", self.agent_id)

@@ -68,8 +68,8 @@ class _Thread:
 
                 async def stop() -> None:
                     await presence.over.wait()
-                    assert presence.replaced is not None
-                    raise presence.replaced
+                    assert presence.error is not None
+                    raise presence.error
 
                 group.start_soon(stop)
                 answer = await call()
@@ -241,9 +241,19 @@ class AgentSession:
         """Hold a named resource for a block."""
         return _Block(self._thread, self._inner.lease(key, ttl))
 
-    def send(self, to: str, body: str, *, wait: Rung | str | None = None, **fields: Field) -> SentMessage:
-        """Send a message; with `wait`, return once every recipient was seen on that rung."""
-        return self._thread.run(self._inner.send, to, body, wait=wait, **fields)
+    def send(
+        self,
+        to: str,
+        body: str,
+        *,
+        wait: Rung | str | None = None,
+        timeout: float | None = None,
+        **fields: Field,
+    ) -> SentMessage:
+        """Send a message; with `wait`, return once every recipient was seen on that rung; TimeoutError if not by then."""
+        sending = partial(self._inner.send, to, body, wait=wait, **fields)
+        sent: SentMessage = self._thread.run(_within, timeout, sending)
+        return sent
 
     def post(self, to: str, body: str, **fields: Field) -> str:
         """Put a message into the outbox."""

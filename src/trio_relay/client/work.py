@@ -81,7 +81,7 @@ class Work(Received):
                     self.id, presence.agent_id, self._token, session=presence.session
                 )
             )
-            self._finished()
+            self._finished(settled=False)
 
     async def fail(self, reason: Any = None) -> None:
         """Say that the task cannot be done; nobody is offered it again. Only for tasks."""
@@ -110,6 +110,7 @@ class Work(Received):
     @asynccontextmanager
     async def _hold(self) -> AsyncIterator[None]:
         gone = False
+        self._agent.presence.arrivals.hold(self.id)
         left = max(0.0, self._asked_at + LEASE - anyio.current_time())
         try:
             async with held(self._renew, ttl=left) as lease:
@@ -128,9 +129,9 @@ class Work(Received):
         """It is not finished: say that it is lost, or give it back."""
         if self.lost:
             log.warning("%s: the claim on message %d was lost", self._agent.id, self.id)
-            self._finished()
         else:
             await self._give_back()
+        self._finished(settled=False)
 
     async def _give_back(self) -> None:
         with anyio.move_on_after(GOODBYE, shield=True):
@@ -141,7 +142,6 @@ class Work(Received):
                 )
             except RelayError as refusal:
                 log.info("%s: message %d was not given back: %s", self._agent.id, self.id, refusal.detail)
-        self._finished()
 
     async def _change(self, status: TaskStatus, **said: Any) -> None:
         if self.task_id is None:
@@ -175,8 +175,8 @@ class Work(Received):
         self._token = renewed.lease_token
         return LEASE
 
-    def _finished(self) -> None:
-        self._over = self.settled = True
+    def _finished(self, *, settled: bool = True) -> None:
+        self._over, self.settled = True, settled
         self._agent.presence.arrivals.done(self.id)
 
 
@@ -202,7 +202,7 @@ class Claimables:
             except StaleInstance:
                 raise
             except (Conflict, NotFound):
-                presence.arrivals.done(message_id)
+                continue
             except BaseException:
                 presence.arrivals.offer_again(message_id)
                 raise
