@@ -28,13 +28,14 @@ LADDER = [Rung.ACCEPTED, Rung.QUEUED, Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANS
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[ClaudeWorld]:
     async with claude_world(tmp_path) as made:
-        await made.install()
         yield made
 
 
 async def test_messages_reach_the_session_whatever_it_does(world: ClaudeWorld) -> None:
     """Idle, in the middle of a tool call, while its person types, after /clear; answered by command and by tool."""
     colleague = world.model.script = Colleague()
+    settings = (world.config / "settings.json").read_bytes()
+    await world.install()
     with trio.fail_after(120):
         tester = await world.person()
         async with world.tui("--allowedTools", "Bash(sh wait.sh)") as tui:
@@ -107,6 +108,12 @@ async def test_messages_reach_the_session_whatever_it_does(world: ClaudeWorld) -
             await world.leave(tui)
             await world.status(agent, AgentStatus.OFFLINE)
         assert set(colleague.heard.values()) == {1}, "each was announced once"
+        await world.nothing_left()
+
+        # Out again, after all that: only what Claude Code itself keeps of its sessions speaks of us.
+        await world.run([TRIO_RELAY, "uninstall", "claude", "--purge"])
+        assert (world.config / "settings.json").read_bytes() == settings
+        assert [path for path in world.traces() if path.parts[0] != ".cache"] == []
 
 
 def by_tool(number: int, _: str) -> list[ToolCall]:
@@ -122,6 +129,7 @@ async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeW
     """A dialog is answered from another terminal or at the screen, whichever is first; Esc leaves nothing busy."""
     world.environment["AGENT_RELAY_CLAUDE_APPROVALS"] = "on"
     colleague = world.model.script = Colleague()
+    await world.install()
     with trio.fail_after(120):
         async with world.tui() as tui:
             agent = await world.agent()
@@ -165,6 +173,7 @@ async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeW
 
 async def test_a_command_of_the_plugin_begins_a_pair(world: ClaudeWorld) -> None:
     colleague = world.model.script = Colleague()
+    await world.install()
     colleague.told["/pair tester"] = [bash("agent-relay /pair tester 'Debug flaky tests'")]
     with trio.fail_after(60):
         tester = await world.person()

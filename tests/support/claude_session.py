@@ -114,6 +114,19 @@ class ClaudeWorld(Home):
         screen = await tui.shows("EXIT")
         assert "EXIT 0" in screen
 
+    def traces(self) -> list[Path]:
+        """Files and directories of the home that speak of us, the transcripts of sessions apart; relative paths."""
+        names = ("trio-relay", "trio_relay", "agent-relay")
+        found = []
+        for path in sorted(self.home.rglob("*")):
+            relative = path.relative_to(self.home)
+            content = path.read_text(errors="replace") if path.is_file() else ""
+            if relative.parts[:2] != (".claude", "projects") and any(
+                name in f"{relative} {content}" for name in names
+            ):
+                found.append(relative)
+        return found
+
     async def ended(self) -> None:
         """Nothing of this home runs any more; what does is killed, and fails the test."""
         with trio.move_on_after(_TO_END):
@@ -175,7 +188,7 @@ def claude_home(path: Path, model: MockMessages, *, trusted: Sequence[Path] = ()
     }
     (config / ".claude.json").write_text(json.dumps(state))
     (config / "settings.json").write_text(json.dumps({"permissions": {"defaultMode": "default"}}))
-    kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("LANG", "PYTHONPATH", "TMPDIR") if name in os.environ}
     # The programs of this checkout first: hooks and skills call `trio-relay`.
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {
