@@ -3,17 +3,16 @@
 import time
 
 import click
-import trio
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
 from trio_relay.cli.credentials import forget, remember
 from trio_relay.cli.environment import agent_settings
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.client import admin
-from trio_relay.client.http import RelayClient
+from trio_relay.client.plain import PlainRelay, finished
 from trio_relay.core.access import Scope
 from trio_relay.core.model import Authority
-from trio_relay.core.wire_access import JoinRequest, MintedToken, TicketRequest, Token, TokenRequest
+from trio_relay.core.wire_access import JoinRequest, TicketRequest, Token, TokenRequest
 
 _SCOPES = click.Choice([scope.value for scope in Scope])
 _USUAL = (Scope.SEND, Scope.RECEIVE, Scope.CLAIM, Scope.OBSERVE)
@@ -135,12 +134,8 @@ def join(*, url: str, ticket: str | None, agent: str | None, leave: bool) -> Non
     if ticket is None:
         raise click.UsageError("Missing argument 'TICKET'.")
     request = JoinRequest(ticket=ticket, agent_id=agent)
-
-    async def trade() -> MintedToken:
-        async with RelayClient.open(url) as relay:
-            return await admin.join(relay, request)
-
-    path = remember(url, trio.run(trade).token)
+    with PlainRelay.at(url) as relay:
+        path = remember(url, finished(admin.join(relay, request)).token)
     click.echo(f"Joined {printable(url)}. The token is kept in {path}.")
     click.echo(f"Next: AGENT_RELAY_URL={printable(url)} trio-relay agents")
 

@@ -1,17 +1,19 @@
 """``trio-relay agents``: who is in the room, and whether they can hear you."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
-from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.terminal import console, duration, echo_json, printable
-from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import Agent
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trio_relay.client.http import RelayClient
 
 _STYLES = {
     AgentStatus.IDLE: "green",
@@ -21,7 +23,7 @@ _STYLES = {
 }
 
 
-@click.command()
+@click.command(epilog=examples("trio-relay agents", "trio-relay agents --tag backend --ready --json"))
 @click.option(
     "--status", type=click.Choice([status.value for status in AgentStatus]), help="Only those in this state."
 )
@@ -36,7 +38,7 @@ def agents(*, as_json: bool, relay_url: str | None, **filters: Any) -> None:
     """List who is there."""
     given = {name: value for name, value in filters.items() if value is not None}
 
-    async def work(relay: RelayClient) -> list[Agent]:
+    async def work(relay: "RelayClient") -> list[Agent]:
         return await relay.agents(**given)
 
     found = call_relay(relay_url, work)
@@ -50,8 +52,11 @@ def agents(*, as_json: bool, relay_url: str | None, **filters: Any) -> None:
         console().print(table_of(found, now=time.time()))
 
 
-def table_of(found: list[Agent], *, now: float) -> Table:
+def table_of(found: list[Agent], *, now: float) -> "Table":
     """Lay the agents out in a table that fits 80 columns; `now` in Unix seconds."""
+    from rich.table import Table  # noqa: PLC0415  # only where a table is drawn
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("agent", overflow="fold", ratio=3)
     table.add_column("status", no_wrap=True)

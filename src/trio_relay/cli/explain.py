@@ -1,24 +1,25 @@
 """``trio-relay explain`` and ``prove``: why a message is not there yet, and that the way there is whole."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import trio
 
-from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.failures import NOT_DELIVERED, Failure
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.client import admin
-from trio_relay.client.http import RelayClient
 from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import CANARY, MAILBOX_RIG, Rung
 from trio_relay.core.wire import Receipt, SendRequest
 from trio_relay.core.wire_rooms import Explanation
 
+if TYPE_CHECKING:
+    from trio_relay.client.http import RelayClient
+
 LOOK_EVERY = 0.02
 
 
-@click.command()
+@click.command(epilog=examples("trio-relay explain 12"))
 @click.argument("message_id", type=click.IntRange(1), metavar="ID")
 @json_option
 @relay_option
@@ -56,21 +57,27 @@ def as_text(found: Explanation) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(epilog=examples("trio-relay prove ci backend"))
 @click.argument("sender", metavar="A")
 @click.argument("recipient", metavar="B")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS"
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the canary is given, each way.",
 )
 @json_option
 @relay_option
 def prove(*, sender: str, recipient: str, timeout: float, as_json: bool, relay_url: str | None) -> None:
     """Prove the way between two agents with a canary.
 
-    It goes from A to B and back through the real path, with no model, and each rung is timed. B's program takes it, asks its session whether it is there, and says so. Exit 5 if it does not.
+    It goes from A to B and back through the real path, with no model, and each rung is timed. B's program takes it,
+    asks its session whether it is there, and says so. Exit 5 if it does not.
     """
 
-    async def work(relay: RelayClient) -> list[dict[str, Any]]:
+    async def work(relay: "RelayClient") -> list[dict[str, Any]]:
         # A person's mailbox has no program that could take the way back.
         back = [(recipient, sender)] if (await relay.agent(sender)).rig != MAILBOX_RIG else []
         return [await fly(relay, one, other, timeout) for one, other in [(sender, recipient), *back]]
@@ -85,8 +92,10 @@ def prove(*, sender: str, recipient: str, timeout: float, as_json: bool, relay_u
         raise Failure("the way is not whole", NOT_DELIVERED)
 
 
-async def fly(relay: RelayClient, sender: str, recipient: str, patience: float) -> dict[str, Any]:
+async def fly(relay: "RelayClient", sender: str, recipient: str, patience: float) -> dict[str, Any]:
     """Send one canary and watch it; what came of it, rung by rung, in milliseconds since it was accepted."""
+    import trio  # noqa: PLC0415  # --help stays quick
+
     await relay.agent(recipient)
     ttl = max(1, round(patience * 1000))
     message = await relay.send(
