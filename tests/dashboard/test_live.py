@@ -14,7 +14,7 @@ def test_two_agents_come_and_go(anna: Visitor, api: Api) -> None:
     expect(live.get_by_role("link", name="backend")).to_be_visible()
     expect(live.get_by_role("link", name="other")).to_be_visible()
     api("PATCH", "/agents/coming-and-going/ready", {"ready": False, "reason": "no quota until 14:00"})
-    expect(live.get_by_text("not ready")).to_be_visible()
+    expect(live.get_by_text("1 not ready")).to_be_visible()
     stuck = anna.page.get_by_role("region", name="What is stuck")
     expect(stuck.get_by_text("no quota until 14:00")).to_be_visible()
     for agent in ("coming-and-going", "other"):

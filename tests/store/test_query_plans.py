@@ -16,6 +16,10 @@ from trio_relay.store.queries import queries
 MAY_SCAN = {
     "list_agents": "the answer is all of it",
     "agents_with_unread": "the answer is all of it",
+    "count_conditions": "statistics of who is in the room",
+    "newcomers": "who is in the room: hundreds",
+    "agents_there": "stops at its limit",
+    "agents_in_trouble": "who is in the room: hundreds",
     "parked_messages": "stops at its limit",
     "dead_in_inboxes": "stops at its limit",
     "list_tokens": "the answer is all of it",

@@ -18,6 +18,8 @@ from trio_relay.store.queries import queries, select
 
 #: Where a count stops: nobody needs to know how many more than this wait.
 MANY = 1000
+#: The condition of an agent that is there and cannot take a message.
+DEAF = "deaf"
 #: Events one look at the log takes in, at most.
 _CHANGES = 2000
 _HEIGHT = {rung: height for height, rung in enumerate(Rung)}
@@ -103,15 +105,49 @@ def everyone(tx: Tx) -> list[Seen]:
     return sorted(found, key=_order)
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who is there: how many agents are in which condition (`words.condition`), and some of them."""
+
+    conditions: Mapping[str, int]
+    some: list[Agent]
+
+    @property
+    def total(self) -> int:
+        """How many are not offline."""
+        return sum(count for condition, count in self.conditions.items() if condition != AgentStatus.OFFLINE)
+
+
+def present(tx: Tx, limit: int) -> Presence:
+    """Who is there."""
+    conditions: Counter[str] = Counter()
+    for row in queries.count_conditions(tx.connection, mailbox=MAILBOX_RIG):
+        there = row["status"] != AgentStatus.OFFLINE
+        conditions[DEAF if there and not row["ready"] else row["status"]] += row["n"]
+    rows = queries.agents_there(tx.connection, mailbox=MAILBOX_RIG, limit=limit)
+    return Presence(conditions, [agent_of(row) for row in rows])
+
+
+def in_trouble(tx: Tx, limit: int) -> list[Seen]:
+    """Agents whom messages do not reach."""
+    rows = queries.agents_in_trouble(tx.connection, mailbox=MAILBOX_RIG, many=MANY, limit=limit)
+    return [_seen(row) for row in rows]
+
+
 def one(tx: Tx, agent_id: str) -> Seen | None:
     """One agent with what waits for it."""
     row: Row | None = queries.agent_with_unread(tx.connection, id=agent_id, limit=MANY)
     return None if row is None else _seen(row)
 
 
-def these(tx: Tx, agent_ids: Iterable[str]) -> list[Seen]:
-    """Some agents with what waits for them, those there are."""
-    return [seen for agent_id in agent_ids if (seen := one(tx, agent_id)) is not None]
+def these(tx: Tx, agent_ids: Iterable[str], *, newer_than: int | None = None) -> list[Seen]:
+    """Some agents with what waits for them, those there are; and those who came after a time (Unix ms)."""
+    named = dict.fromkeys(agent_ids)
+    if newer_than is not None:
+        named |= dict.fromkeys(
+            row["id"] for row in queries.newcomers(tx.connection, after=newer_than, limit=MANY)
+        )
+    return [seen for agent_id in named if (seen := one(tx, agent_id)) is not None]
 
 
 def glances(tx: Tx, message_ids: Sequence[int]) -> dict[int, Glance]:

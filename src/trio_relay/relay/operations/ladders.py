@@ -79,6 +79,7 @@ def thread_again(
     found = [queries.get_message(tx.connection, id=message_id) for message_id in sorted(message_ids)]
     rows = [row for row in found if row is not None and row["thread_id"] == thread_id]
     if after is not None:
+        rows = [row for row in rows if row["id"] <= after]
         rows += queries.thread_after(tx.connection, thread_id=thread_id, after=after, limit=limit)
     return _drawn(tx, rows, recipients)
 

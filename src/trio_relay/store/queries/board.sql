@@ -53,3 +53,29 @@ SELECT * FROM messages_with_claim WHERE thread_id = :thread_id AND id > :after O
 -- name: recipients_after(message_id, after, limit)
 -- Some of those a message was queued for, by their ids.
 SELECT * FROM inbox WHERE message_id = :message_id AND agent_id > :after ORDER BY agent_id LIMIT :limit;
+
+-- name: count_conditions(mailbox)
+-- How many agents are in which condition; mailboxes are no agents.
+SELECT status, ready, count(*) AS n FROM agents WHERE rig <> :mailbox GROUP BY status, ready;
+
+-- name: agents_there(mailbox, limit)
+-- Some of those who are not offline, by id.
+SELECT * FROM agents WHERE status <> 'offline' AND rig <> :mailbox ORDER BY id LIMIT :limit;
+
+-- name: agents_in_trouble(mailbox, many, limit)
+-- Some of those whom messages do not reach: offline while messages wait, or there and not ready. Each with how
+-- much waits, counted up to a limit, and since when.
+SELECT a.*,
+       (SELECT count(*) FROM (SELECT 1 FROM inbox AS u WHERE u.agent_id = a.id AND u.read_at IS NULL LIMIT :many) AS newest)
+           AS unread,
+       (SELECT o.queued_at FROM inbox AS o WHERE o.agent_id = a.id AND o.read_at IS NULL ORDER BY o.seq LIMIT 1)
+           AS oldest_unread
+FROM agents AS a
+WHERE a.rig <> :mailbox
+  AND (a.status <> 'offline' AND a.ready = 0
+       OR a.status = 'offline' AND EXISTS (SELECT 1 FROM inbox AS w WHERE w.agent_id = a.id AND w.read_at IS NULL))
+ORDER BY a.id LIMIT :limit;
+
+-- name: newcomers(after, limit)
+-- Who has come into the room after a time.
+SELECT id FROM agents WHERE created_at > :after ORDER BY id LIMIT :limit;

@@ -29,8 +29,9 @@ def agents_pages(pages: Blueprint, frame: Frame) -> None:
         """Show who is in the room."""
         status, words = request.args.get("status", ""), request.args.get("q", "")
         again = asked()
-        if again is not None and again.after is None:
-            found = await service.read(board.these, [key.removeprefix("agent:") for key in again.keys])
+        if again is not None:
+            names = [key.removeprefix("agent:") for key in again.keys]
+            found = await service.read(board.these, names, newer_than=again.after)
         else:
             found = await service.read(board.everyone) if wants("agents") else []
         matching = [each for each in found if _matches(each, status, words)]
@@ -41,6 +42,7 @@ def agents_pages(pages: Blueprint, frame: Frame) -> None:
             here="agents",
             agents=matching[begin : begin + _ROWS],
             total=len(matching),
+            newest=max((each.agent.created_at for each in found), default=0),
             nobody=not found,
             more=begin + _ROWS if len(matching) > begin + _ROWS else None,
             chosen=status,

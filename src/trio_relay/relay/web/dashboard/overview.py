@@ -3,12 +3,12 @@
 from quart import Blueprint, Response
 
 from trio_relay.core.access import Scope
-from trio_relay.core.model import AgentStatus
 from trio_relay.relay.operations import board, messages_read, threads
 from trio_relay.relay.web.dashboard.frame import Frame, page, wants
 
 _LATEST = 10
 _LIVE = 12
+_STUCK = 10
 
 
 def overview_pages(pages: Blueprint, frame: Frame) -> None:
@@ -19,15 +19,15 @@ def overview_pages(pages: Blueprint, frame: Frame) -> None:
     @page(Scope.OBSERVE)
     async def overview() -> Response:
         """Show what a person wants to know first."""
-        everyone = await service.read(board.everyone) if wants("stuck", "live") else []
-        live = [each for each in everyone if each.agent.status is not AgentStatus.OFFLINE]
-        stuck, latest, glances = {}, [], {}
+        presence, stuck, latest, glances = None, {}, [], {}
+        if wants("live"):
+            presence = await service.read(board.present, _LIVE)
         if wants("stuck"):
             stuck = {
-                "agents": [each for each in everyone if each.trouble is not None][:_LIVE],
-                "parked": await service.read(board.parked_messages, 20),
-                "threads": await service.read(threads.parked, 20),
-                "dead": await service.read(board.dead_letters, 5),
+                "agents": await service.read(board.in_trouble, _STUCK),
+                "parked": await service.read(board.parked_messages, _STUCK),
+                "threads": await service.read(threads.parked, _STUCK),
+                "dead": await service.read(board.dead_letters, _STUCK),
             }
         if wants("latest"):
             latest = await service.read(
@@ -44,9 +44,7 @@ def overview_pages(pages: Blueprint, frame: Frame) -> None:
             "overview.html",
             title="Overview",
             here="home",
-            empty_room=not everyone,
-            live=live,
-            shown_live=live[:_LIVE],
+            presence=presence,
             stuck=stuck,
             latest=latest,
             glances=glances,

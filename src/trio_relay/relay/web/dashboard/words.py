@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import Agent
+from trio_relay.relay.operations.board import DEAF
 
 #: A rung as a person says it.
 RUNGS: Mapping[str, str] = {
@@ -83,7 +84,7 @@ def condition(agent: Agent) -> str:
     """One word for an agent's status and readiness: idle, busy, online, deaf (there, but not ready), offline."""
     if agent.status is AgentStatus.OFFLINE or agent.ready:
         return agent.status.value
-    return "deaf"
+    return DEAF
 
 
 def shown_name(agent: Agent) -> str:

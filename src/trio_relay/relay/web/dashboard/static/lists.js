@@ -7,68 +7,115 @@ import { tellTimes } from "./times.js";
 const NEAR = "1500px"; // how far beyond the window rows are kept
 const away = new WeakMap(); // a tbody whose rows have left -> those rows
 
-const lists = () => [...document.querySelectorAll("tbody[data-list], ol[data-list]")];
+const lists = () => [...document.querySelectorAll("[data-list]")];
 const bodiesOf = (list) => [list, ...list.parentNode.querySelectorAll(`[data-more-of="${list.dataset.list}"]`)];
-const inView = (row) => {
-  const box = row.getBoundingClientRect();
-  return box.bottom > -200 && box.top < innerHeight + 200;
-};
+const inView = (box) => box.bottom > -200 && box.top < innerHeight + 200;
+const stale = new Set(); // keys that changed while their rows were out of view
+let allStale = false, onScroll = 0;
+
+const isStale = (row) => stale.has(row.dataset.key) || (allStale && !row.seenAgain);
+
+// The keys of the rows in view that `wanted` says to ask for again.
+function rowsInView(list, wanted) {
+  return bodiesOf(list)
+    .filter((body) => !away.has(body) && inView(body.getBoundingClientRect()))
+    .flatMap((body) => [...body.children])
+    .filter((row) => row.dataset.key && wanted(row) && inView(row.getBoundingClientRect()))
+    .map((row) => row.dataset.key)
+    .slice(0, 200);
+}
 
 // What to ask for again: per list the rows in view that changed, and whether there may be new ones.
 export function listsConcerned(changed, concerns) {
-  const found = [];
-  for (const list of lists()) {
-    const keys = [];
-    for (const body of bodiesOf(list)) {
-      for (const row of body.children) {
-        if (row.dataset.key && (changed.has(row.dataset.key) || changed.has("*")) && inView(row)) keys.push(row.dataset.key);
-      }
-    }
-    const newest = concerns(list.dataset.on, changed) && list.dataset.order !== "none";
-    if (!keys.length && !newest) continue;
-    const headers = { "X-Keys": keys.slice(0, 200).join(" ") };
-    if (newest) headers["X-After"] = list.dataset.newest || "0";
-    found.push({ list, region: list.dataset.list, headers });
+  if (changed.has("*") || stale.size > 5000) {
+    allStale = true;
+    stale.clear();
+    for (const row of document.querySelectorAll("[data-key]")) row.seenAgain = false;
   }
-  return found;
+  for (const word of changed) if (word.includes(":")) stale.add(word);
+  return lists().flatMap((list) => {
+    const keys = rowsInView(list, isStale);
+    const newest = concerns(list.dataset.on, changed) && list.dataset.order !== "none";
+    if (!keys.length && !newest) return [];
+    const headers = { "X-Keys": keys.join(" ") };
+    if (newest) headers["X-After"] = list.dataset.newest || "0";
+    return [{ list, region: list.dataset.list, headers }];
+  });
+}
+
+// Rows that changed out of view are asked for when they come into view.
+function catchUp() {
+  onScroll = 0;
+  for (const list of lists()) {
+    const keys = rowsInView(list, isStale);
+    if (!keys.length) continue;
+    const asking = { list, region: list.dataset.list, headers: { "X-Keys": keys.join(" ") } };
+    fetchParts(location.href, [asking.region], asking.headers).then(({ parsed }) => placeList(asking, parsed), () => {});
+  }
 }
 
 // Merge the rows of an answer into a list.
-export function placeList({ list }, parsed) {
+export function placeList({ list, headers }, parsed) {
   const fresh = parsed.querySelector(`[data-list="${CSS.escape(list.dataset.list)}"]`);
   if (!fresh) return;
   tellTimes(fresh);
-  const held = [];
+  for (const key of headers["X-Keys"].split(" ")) stale.delete(key);
+  if (fresh.dataset.gap) return startAgain(list, parsed);
+  const shown = new Map(bodiesOf(list).flatMap((body) => away.get(body) ?? [...body.children]).map((row) => [row.dataset.key, row]));
+  // What was asked for and is not there any more, or matches the filter no more.
+  const answered = new Set([...fresh.children].map((row) => row.dataset.key));
+  for (const key of headers["X-Keys"].split(" ")) if (key && !answered.has(key)) shown.get(key)?.remove();
+  const arrived = [];
   for (const row of [...fresh.children]) {
-    const old = document.querySelector(`[data-list="${CSS.escape(list.dataset.list)}"] ~ * > [data-key="${CSS.escape(row.dataset.key)}"], [data-list="${CSS.escape(list.dataset.list)}"] > [data-key="${CSS.escape(row.dataset.key)}"]`);
+    const old = shown.get(row.dataset.key);
     if (old) morph(old, row);
-    else held.push(row);
+    else arrived.push(row);
+    (old ?? row).seenAgain = true;
   }
-  if (fresh.dataset.newest > 0) list.dataset.newest = fresh.dataset.newest;
-  if (held.length) arrive(list, held);
+  if (Number(fresh.dataset.newest) > Number(list.dataset.newest || 0)) list.dataset.newest = fresh.dataset.newest;
+  if (arrived.length) arrive(list, arrived);
+}
+
+const disturbs = (list) => scrollY > 200 || list.contains(document.activeElement) || list.matches(":hover");
+
+// So much is new that rows between would be missing: the list begins anew, when that disturbs nobody.
+function startAgain(list, parsed) {
+  const section = list.closest("[data-region]");
+  if (disturbs(list)) return offer(list, "Many new messages", () => location.reload());
+  bodiesOf(list).slice(1).forEach((body) => body.remove());
+  list.waiting = [];
+  morph(section, parsed.querySelector(`[data-region="${CSS.escape(section.dataset.region)}"]`));
+  enhanceLists();
 }
 
 // New rows: at once where nobody is disturbed, else behind a button that says how many there are.
 function arrive(list, rows) {
-  const waiting = (list.waiting ??= []);
   if (list.dataset.order === "oldest") {
     list.append(...rows);
-    rows.forEach(flash);
-    return;
+    return rows.forEach(flash);
   }
-  waiting.unshift(...rows);
-  const disturbs = scrollY > 200 || list.contains(document.activeElement) || list.matches(":hover");
-  if (!disturbs) return showWaiting(list);
-  let button = list.closest("section").querySelector(".fresh");
-  if (!button) {
-    button = Object.assign(document.createElement("p"), { className: "fresh", innerHTML: '<button type="button" class="button primary"></button>' });
-    button.firstChild.addEventListener("click", () => {
-      showWaiting(list);
-      scrollTo({ top: 0 });
-    });
-    list.closest("table").before(button);
+  list.waiting = [...rows, ...(list.waiting ?? [])];
+  if (!disturbs(list)) return showWaiting(list);
+  const count = list.waiting.length;
+  offer(list, `${count} new ${list.dataset.noun ?? "message"}${count === 1 ? "" : "s"}`, () => {
+    showWaiting(list);
+    scrollTo({ top: 0 });
+  });
+}
+
+function offer(list, text, act) {
+  const section = list.closest("[data-region]");
+  let place = section.querySelector(".fresh");
+  if (!place) {
+    place = document.createElement("p");
+    place.className = "fresh";
+    const button = document.createElement("button");
+    button.className = "button primary";
+    place.append(button);
+    section.prepend(place);
   }
-  button.firstChild.textContent = waiting.length === 1 ? "1 new message" : `${waiting.length} new messages`;
+  place.firstChild.textContent = text;
+  place.firstChild.onclick = act;
 }
 
 function showWaiting(list) {
@@ -76,7 +123,7 @@ function showWaiting(list) {
   list.waiting = [];
   list.prepend(...rows);
   rows.forEach(flash);
-  list.closest("section").querySelector(".fresh")?.remove();
+  list.closest("[data-region]").querySelector(".fresh")?.remove();
   // What was first below goes on in the pages after it; a list nobody scrolls does not grow for ever.
   if (scrollY <= 200) while (list.children.length > 300) list.lastElementChild.remove();
 }
@@ -106,16 +153,22 @@ function bringBack(body) {
     away.delete(body);
     body.replaceChildren(...rows);
     tellTimes(body);
+    onScroll ||= setTimeout(catchUp, 200);
   }
 }
 
+const ends = new IntersectionObserver(
+  (entries) => entries.forEach(({ target, isIntersecting }) => isIntersecting && more(target)),
+  { rootMargin: "1200px" },
+);
+
 export function enhanceLists() {
-  const ends = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => isIntersecting && more(target, ends)), { rootMargin: "1200px" });
   for (const link of document.querySelectorAll("a[data-more]")) ends.observe(link);
+  if (lists().length) addEventListener("scroll", () => (onScroll ||= setTimeout(catchUp, 200)), { passive: true });
 }
 
 // Put the next page of rows at the end, as a body of its own.
-async function more(link, ends) {
+async function more(link) {
   if (link.dataset.loading) return;
   link.dataset.loading = "yes";
   const name = link.dataset.more;
