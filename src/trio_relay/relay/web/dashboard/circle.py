@@ -75,9 +75,10 @@ def draw(talks: Sequence[Talk], names: dict[str, str], *, chosen: str | None = N
         for at, agent in enumerate(agents)
     ]
     drawing = Markup(
-        '<svg class="circle{}" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" height="{:.0f}" role="group" '
+        '<svg class="circle{}{}" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" height="{:.0f}" role="group" '
         'aria-label="Who talks to whom">{}{}</svg>'
     ).format(
+        " rays" if rays else "",
         " has-chosen" if chosen in agents else "",
         width,
         height,

@@ -6,7 +6,8 @@ const shownRegions = () => ["said", "counts", ...[...document.querySelectorAll("
 export function enhanceForms() {
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.dataset.confirm && !confirm(form.dataset.confirm)) return event.preventDefault();
+    const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+    if (question && !confirm(question)) return event.preventDefault();
     if (form.dataset.sending) return event.preventDefault();
     if (form.matches("[data-once], [data-inline]")) {
       form.dataset.sending = "yes";
@@ -51,7 +52,10 @@ async function sendInline(form, button) {
     const there = new URL(answer.url);
     if (answer.ok && there.pathname !== location.pathname) return void location.assign(there.pathname + there.search);
     if (answer.ok) for (const field of form.querySelectorAll("input, textarea")) field.defaultValue = field.value;
+    // What has the focus is never taken away; but the button that was pressed has done its work.
+    if (answer.ok && form.contains(document.activeElement)) document.activeElement.blur();
     place(answer.parsed);
+    if (document.activeElement === document.body) (button?.isConnected ? button : document.querySelector("main")).focus();
   } catch (error) {
     if (error instanceof LoggedOut) location.reload();
     else document.querySelector("[data-announce]").textContent = "The relay cannot be reached. Nothing was changed.";
