@@ -13,8 +13,8 @@ PROGRAMS = ("trio-relay", "agent-relay")
 #: and never what answers for a person (``approve``, ``deny``).
 _HARMLESS = frozenset(
     {
-        "agent", "agents", "claim", "complete", "disconnect", "explain", "inbox", "label", "leases", "message",
-        "pair", "read", "release", "reply", "send-claimable", "status", "tags",
+        "agent", "agents", "claim", "complete", "disconnect", "explain", "history", "inbox", "label", "leases", "message",
+        "pair", "read", "release", "reply", "search", "send", "send-claimable", "status", "tags",
         "task", "tasks", "thread", "threads", "version",
     }
 )  # fmt: skip

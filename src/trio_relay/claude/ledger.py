@@ -7,7 +7,7 @@ Times are seconds of any clock that only goes forward.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -185,13 +185,17 @@ class Ledger:
             del self._entries[entry.message.id]
         return over
 
-    def given_up(self) -> list[Entry]:
-        """What was announced as often as it may be and not fetched."""
-        return [
-            entry
-            for entry in self._entries.values()
-            if entry.stage is Stage.TOLD and entry.tellings >= TELLINGS
-        ]
+    def given_up(self, now: float, *, idle_since: float | None) -> tuple[list[Entry], float]:
+        """What others may have: work announced as often as it may be, and not fetched; and when to look again."""
+        found: list[Entry] = []
+        again_at = float("inf")
+        for entry in self._entries.values():
+            if entry.message.claimable and entry.stage is Stage.TOLD and entry.tellings >= TELLINGS:
+                at = float("inf") if idle_since is None else max(entry.told_at, idle_since) + PATIENCE[-1]
+                if at <= now:
+                    found.append(entry)
+                again_at = min(again_at, at)
+        return found, again_at
 
 
 #: Letters of a text that must be seen in an output.
@@ -218,8 +222,3 @@ def _numbers(text: str) -> set[int]:
                 found.add(int(number))
             number = ""
     return found
-
-
-def unread(entries: Sequence[Entry]) -> list[int]:
-    """Name the messages of some entries."""
-    return [entry.message.id for entry in entries]

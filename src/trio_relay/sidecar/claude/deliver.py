@@ -35,6 +35,7 @@ class Deliverer:
         ledger, presence = self._sitting.ledger, self._sitting.presence
         while True:
             now = trio.current_time()
+            later = await self._give_back(now)
             due, again_at = ledger.due(now, idle_since=presence.idle_since, window=self._window)
             if due and self._said_at + PAUSE > now:
                 await trio.sleep_until(self._said_at + PAUSE)
@@ -43,8 +44,17 @@ class Deliverer:
                 continue
             if due:
                 again_at = now + _LATER
-            with trio.move_on_at(again_at):
+            with trio.move_on_at(min(again_at, later)):
                 await self._sitting.bell.wait()
+
+    async def _give_back(self, now: float) -> float:
+        """Leave to others the work that this session does not look at; when to see about it again."""
+        found, again_at = self._sitting.ledger.given_up(now, idle_since=self._sitting.presence.idle_since)
+        for entry in found:
+            log.info("given back", message=entry.message.id)
+            self._sitting.ledger.drop(entry.message.id)
+            await self._claims.release(entry.message.id)
+        return again_at
 
     async def _announce(self, due: Sequence[Entry]) -> bool:
         """Announce one batch; False when none of it could be."""

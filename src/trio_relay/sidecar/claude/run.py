@@ -44,6 +44,7 @@ from trio_relay.sidecar.claude.whoami import identify, settle_name
 from trio_relay.sidecar.claude.world import World
 from trio_relay.sidecar.session import PAGE, Session, Unregistered
 from trio_relay.sidecar.state_file import State, StateFile
+from trio_relay.sidecar.versions import note_relay
 from trio_relay.supervise import Doorbell, first_of, insist, stop_on_signal
 
 log = structlog.get_logger(__name__)
@@ -66,29 +67,40 @@ class Exit(IntEnum):
     REPLACED = 3
 
 
-async def run_keeper(agent: AgentSettings, claude: ClaudeSettings, world: World, *, monitor: bool) -> Exit:
-    """Keep one Claude Code session in the room until its process ends; the exit code.
+async def run_keeper(agent: AgentSettings, claude: ClaudeSettings, world: World, *, monitor: bool) -> int:
+    """Keep one Claude Code session in the room until its process ends; the exit code (`Exit`).
 
     A `monitor` waits for the place where another keeper has it, and stays as long as Claude Code does whatever
     the relay says; without, it ends where it is not needed.
     """
     make_private(world.socket_path.parent)
+    lock_file = world.socket_path.with_suffix(".lock")
+    lock = FileLock(lock_file)
     code = Exit.STOPPED
     async with trio.open_nursery() as process:
         stop = process.cancel_scope.cancel
         if world.signals:
             await process.start(stop_on_signal, stop)
         process.start_soon(_end_with, world, stop)
-        lock = FileLock(world.socket_path.with_suffix(".lock"))
         if await _taken(lock, wait=monitor):
             try:
-                code = await _Keeper(agent, claude, world, monitor=monitor).live(stop)
+                code = await _keep(Keeper(agent, claude, world, monitor=monitor), world, stop)
                 if monitor and code is not Exit.STOPPED:
                     await trio.sleep_forever()
             finally:
+                _forget(lock_file)
                 lock.release()
-                _forget(world.socket_path.with_suffix(".lock"))
         stop()
+    return code
+
+
+async def _keep(keeper: "Keeper", world: World, stop: Callable[[], None]) -> Exit:
+    """Serve the session's hooks for as long as the keeper lives."""
+    keeper.sitting.stop = stop
+    async with listening(world.socket_path) as listener, trio.open_nursery() as hooks:
+        hooks.start_soon(trio.serve_listeners, partial(converse, heard=keeper.sitting.hear), [listener])
+        code = await keeper.live()
+        hooks.cancel_scope.cancel()
     return code
 
 
@@ -114,10 +126,18 @@ async def _end_with(world: World, stop: Callable[[], None]) -> None:
     stop()
 
 
-class _Keeper:
-    """One keeper process. `live` is its life."""
+class Keeper:
+    """One keeper. `live` is its life; `sitting` hears the hooks meanwhile."""
 
-    def __init__(self, agent: AgentSettings, claude: ClaudeSettings, world: World, *, monitor: bool) -> None:
+    def __init__(
+        self,
+        agent: AgentSettings,
+        claude: ClaudeSettings,
+        world: World,
+        *,
+        monitor: bool = False,
+        outlet: Outlet | None = None,
+    ) -> None:
         self._agent = agent
         self._claude = claude
         self._world = world
@@ -131,14 +151,14 @@ class _Keeper:
             agent, claude, host=world.host, cwd=world.cwd, session_id=session_id, instance_id=instance_id
         )
         bell = Doorbell()
-        outlet: Outlet = Monitor() if monitor else Waiters(bell)
+        outlet = outlet or (Monitor() if monitor else Waiters(bell))
         self._book = StateFile(world.state_path, State(), world.now)
         self._claims: Claims | None = None
         guarded = me.approval is Approval.GUARDED
         self._approvals = Approvals(
             wanted=claude.approvals == "on" or (claude.approvals == "auto" and guarded)
         )
-        self._sitting = Sitting(
+        self.sitting = Sitting(
             me=me,
             bell=bell,
             presence=Presence(session_id, lambda: world.now() * 1000),
@@ -150,20 +170,12 @@ class _Keeper:
             ask_person=self._approvals.ask,
             withdraw=self._approvals.withdraw,
         )
-        self._process: trio.Nursery | None = None
+        self._registration: trio.Nursery | None = None
 
-    async def live(self, stop: Callable[[], None]) -> Exit:
-        """Serve hooks and keep the agent registered until stopped."""
-        sitting = self._sitting
-        sitting.stop = stop
+    async def live(self) -> Exit:
+        """Keep the agent registered and its session served until stopped, refused or replaced."""
         try:
-            async with (
-                listening(self._world.socket_path) as listener,
-                self._world.open_relay() as relay,
-                trio.open_nursery() as process,
-            ):
-                self._process = process
-                process.start_soon(trio.serve_listeners, partial(converse, heard=sitting.hear), [listener])
+            async with self._world.open_relay() as relay, trio.open_nursery() as process:
                 process.start_soon(self._read_status_file)
                 code = await self._stay_registered(relay)
                 process.cancel_scope.cancel()
@@ -171,12 +183,12 @@ class _Keeper:
             log.info("nobody reads the monitor any more")
             code = Exit.STOPPED
         finally:
-            self._world.state_path.unlink(missing_ok=True)
+            _forget(self._world.state_path)
         return code
 
     async def _read_status_file(self) -> None:
         """Task: hear what no hook says: that the person has pressed Esc, or answered a question."""
-        presence = self._sitting.presence
+        presence = self.sitting.presence
         while True:
             before = presence.activity
             if presence.read(read_status(self._world.status_path)):
@@ -184,14 +196,14 @@ class _Keeper:
                     self._approvals.withdraw(None, "answered at the session's own screen")
                 if presence.activity is Activity.IDLE:
                     log.info("the turn was interrupted")
-                    self._sitting.end_of_turn("interrupted")
-                self._sitting.bell.ring()
+                    self.sitting.end_of_turn("interrupted")
+                self.sitting.bell.ring()
             idle = presence.activity is Activity.IDLE
             await trio.sleep(_IDLE_LOOKS if idle else _BUSY_LOOKS)
 
     async def _stay_registered(self, relay: RelayClient) -> Exit:
         """Register, again whenever the relay has forgotten us, and serve each registration to its end."""
-        sitting, named = self._sitting, False
+        sitting, named = self.sitting, False
         while True:
             try:
                 if not named:
@@ -214,17 +226,18 @@ class _Keeper:
             log.warning("the relay has forgotten this agent, registering again", agent=agent.id)
 
     def _relay_away(self, error: Exception) -> None:
-        if self._sitting.away != str(error):
-            self._sitting.away = str(error)
+        if self.sitting.away != str(error):
+            self.sitting.away = str(error)
             log.warning("relay is away", reason=str(error))
 
     async def _register(self, relay: RelayClient) -> Agent:
-        presence = self._sitting.presence
-        registration = self._sitting.me.registration(
+        presence = self.sitting.presence
+        registration = self.sitting.me.registration(
             presence.wanted.status, presence.session_id, presence.model
         )
         agent = await relay.register(registration)
         self._keep(agent)
+        await note_relay(relay, self._book)
         return agent
 
     def _keep(self, agent: Agent) -> None:
@@ -236,20 +249,21 @@ class _Keeper:
             relay_url=self._agent.relay_url,
             cwd=self._world.cwd,
             session=f"claude {self._world.claude_pid}",
-            thread_id=self._sitting.presence.session_id,
-            status=str(self._sitting.presence.wanted.status),
-            versions={"keeper": __version__},
+            thread_id=self.sitting.presence.session_id,
+            status=str(self.sitting.presence.wanted.status),
+            versions={**self._book.state.versions, "keeper": __version__},
             pid=os.getpid(),
         )
 
     async def _serve(self, session: Session, agent: Agent) -> Exit | None:
         """Serve one registration to its end; None when the relay has forgotten it."""
-        sitting = self._sitting
+        sitting = self.sitting
         sitting.presence.relay_said(agent)
         self._approvals.session = session
         ended: RelayError | None = None
         try:
             async with trio.open_nursery() as registration:
+                self._registration = registration
                 every = self._claude.heartbeat_interval
                 claims = self._claims = Claims(session, registration, every, offers=sitting.me.offers_work)
                 registration.start_soon(self._heartbeat, session)
@@ -264,7 +278,7 @@ class _Keeper:
         except* (Unregistered, StaleInstance) as group:
             ended = first_of(group, RelayError)
         finally:
-            self._claims = self._approvals.session = None
+            self._claims = self._approvals.session = self._registration = None
             if ended is None:
                 await self._farewell(session)
         if isinstance(ended, Unregistered):
@@ -278,13 +292,13 @@ class _Keeper:
         while True:
             await trio.sleep(self._claude.heartbeat_interval)
             beat = partial(session.relay.heartbeat, session.agent_id, session=session.fields)
-            self._sitting.presence.relay_said(await session.insist(beat))
+            self.sitting.presence.relay_said(await session.insist(beat))
 
     async def _poll(
         self, session: Session, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Task: take in what arrives, from what is there at the start."""
-        sitting = self._sitting
+        sitting = self.sitting
         ledger = sitting.ledger
         unread = await session.everything()
         known = {message.id for message in unread}
@@ -318,38 +332,43 @@ class _Keeper:
                 await trio.sleep(2.0)
 
     def _take_in(self, messages: Iterable[InboxMessage]) -> None:
-        for message, why in self._sitting.ledger.take_in(messages, trio.current_time()):
-            self._sitting.reports.post(message.id, Rung.SETTLED, skipped=why)
-        self._sitting.bell.ring()
+        for message, why in self.sitting.ledger.take_in(messages, trio.current_time()):
+            self.sitting.reports.post(message.id, Rung.SETTLED, skipped=why)
+        self.sitting.bell.ring()
 
     def _turn_over(self, how: str, over: Iterable[Entry]) -> None:
         """Settle what was fetched in a turn that has ended, and finish the claims on it."""
-        self._sitting.bell.ring()
-        entries = list(over)
-        for entry in entries:
-            self._sitting.reports.post(entry.message.id, Rung.SETTLED, turn=how)
-            if entry.message.claimable and self._process is not None:
-                self._process.start_soon(self._finish_claim, entry.message.id, how)
+        self.sitting.bell.ring()
+        for entry in over:
+            if entry.message.claimable and self._registration is not None:
+                self._registration.start_soon(self._finish, entry.message.id, how)
+            else:
+                self.sitting.reports.post(entry.message.id, Rung.SETTLED, turn=how)
 
-    async def _finish_claim(self, message_id: int, how: str) -> None:
-        if self._claims is None or self._claims.offers or not self._claims.holds(message_id):
-            return
-        if how == "completed":
-            await self._claims.complete(message_id, {"sessionId": self._sitting.presence.session_id})
-        else:
-            await self._claims.release(message_id)
+    async def _finish(self, message_id: int, how: str) -> None:
+        """Finish a claim with the turn, where the model has not done so itself."""
+        claims, told = self._claims, "lost"
+        if claims is None or claims.offers:
+            told = "offered"
+        elif claims.holds(message_id) and how == "completed":
+            result = {"sessionId": self.sitting.presence.session_id}
+            told = "completed" if await claims.complete(message_id, result) else "lost"
+        elif claims.holds(message_id):
+            await claims.release(message_id)
+            told = "released"
+        self.sitting.reports.post(message_id, Rung.SETTLED, turn=how, claim=told)
 
     async def _farewell(self, session: Session) -> None:
         """Say the last words, for a bounded time even when cancelled."""
         with trio.move_on_after(FAREWELL, shield=True):
             try:
-                await self._sitting.reports.flush(session)
+                await self.sitting.reports.flush(session)
                 await session.relay.set_status(session.agent_id, AgentStatus.OFFLINE, session=session.fields)
             except RelayError as error:
                 log.warning("no farewell", reason=error.detail)
         log.info("stopped", agent=session.agent_id)
 
     def _refused(self, error: RelayError) -> Exit:
-        self._sitting.away = error.detail
+        self.sitting.away = error.detail
         log.error("the relay refuses this agent", reason=error.detail, code=error.code)
         return Exit.REFUSED

@@ -1,0 +1,14 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.claude_keeper import ClaudeStage
+from support.relay import Room
+
+
+@pytest.fixture
+async def stage(room: Room, tmp_path: Path) -> AsyncIterator[ClaudeStage]:
+    built = ClaudeStage(room, tmp_path)
+    await built.join("alice")
+    return built
