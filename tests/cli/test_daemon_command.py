@@ -163,7 +163,7 @@ def test_what_fails_half_way_leaves_what_was_there(
     failed = call("daemon", "install")
     assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
     assert "`systemctl --user restart trio-relay.service` failed (4): it is broken" in failed.stderr
-    assert "serve --env-file" in failed.stderr
+    assert "serve --quiet --env-file" in failed.stderr
     assert machine.files() == before
 
 
@@ -171,7 +171,7 @@ def test_where_there_is_no_service_manager_the_command_is_said(on: Callable[...,
     machine = on()
     refused = call("daemon", "install")
     assert refused.exit_code == 1
-    assert f"-m trio_relay serve --env-file '{machine.home}/.config/trio-relay/relay.env'" in refused.stderr
+    assert f"-m trio_relay serve --quiet --env-file '{machine.home}/.config/trio-relay/relay.env'" in refused.stderr
 
 
 def test_without_settings_setup_comes_first(on: Callable[..., Machine]) -> None:
@@ -300,7 +300,7 @@ def test_the_property_list_is_one() -> None:
     assert is_ours(content)
     read = plistlib.loads(content)
     assert read["ProgramArguments"] == [
-        *("/x y/python", "-m", "trio_relay", "serve", "--env-file", "/e&<>/relay.env"),
+        *("/x y/python", "-m", "trio_relay", "serve", "--quiet", "--env-file", "/e&<>/relay.env"),
     ]
     assert (read["Label"], read["RunAtLoad"], read["KeepAlive"]) == (
         "trio-relay",

@@ -8,10 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from support.mock_model import Text, shell
 from support.relay import CuttableTransport
 from support.sidecar import Stage
+from trio_relay import __version__
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.settings import AgentSettings
 from trio_relay.sidecar.run import Exit
@@ -189,3 +191,16 @@ async def test_an_idle_sidecar_asks_for_next_to_nothing(stage: Stage) -> None:
         assert len(tap.of("heartbeat")) == 120
         assert len(tap.made) <= 3600 / 25 + 1 + 120
         assert len(stage.fake.calls) == calls
+
+
+async def test_a_relay_of_another_version_is_said_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_relay.sidecar.versions.__version__", "99.0")
+    with capture_logs() as logs:
+        async with stage.sidecar() as bob:
+            await trio.sleep(1)
+            await stage.relay.remove_agent(bob.agent_id)
+            await trio.sleep(120)
+            assert (await stage.relay.agent(bob.agent_id)).id == bob.agent_id  # it has registered again
+            assert bob.state.versions["relay"] == __version__
+    (said,) = [line for line in logs if line["event"] == "versions differ"]
+    assert said["about"].startswith(f"the relay is {__version__}, this is 99.0: upgrade it where it runs")

@@ -12,7 +12,6 @@ from trio_relay.cli.calling import json_option, relay_option
 from trio_relay.cli.environment import agent_settings
 from trio_relay.cli.failures import FAILED, Command
 from trio_relay.cli.logs import log_to_stderr
-from trio_relay.cli.preflight import UPGRADE
 from trio_relay.cli.setup import codex_home_of
 from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.client.http import RelayClient
@@ -20,6 +19,7 @@ from trio_relay.codex.app_server import AppServer
 from trio_relay.codex.arguments import MCP_SERVER, MCP_TOKEN_VARIABLE, RelayTools
 from trio_relay.codex.private_server import private_app_server
 from trio_relay.codex.setup.checks import local_findings
+from trio_relay.core.versions import difference
 from trio_relay.core.wire import Health
 from trio_relay.errors import ConnectionLost, Invalid, RelayError
 from trio_relay.home.finding import Finding
@@ -137,7 +137,7 @@ def check_relay(settings: AgentSettings) -> Iterator[Finding]:
         )
         return
     if health.version != __version__:
-        fix = f"upgrade the older of the two: {UPGRADE}; the relay likewise, then start it again"
+        _, _, fix = (difference(health.version, __version__) or "").partition(": ")
         yield Finding("relay", False, f"the relay at {url} is {health.version}, this is {__version__}", fix)
     else:
         yield Finding("relay", True, f"{url}, version {health.version}")

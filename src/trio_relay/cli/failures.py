@@ -55,7 +55,7 @@ _EXIT_CODES: tuple[tuple[type[RelayError], int], ...] = (
 
 
 #: Refusals that are about the command line itself.
-_BY_CODE = {"open_bind": BAD_INPUT, "integration_token_shared": BAD_INPUT}
+_BY_CODE = {"open_bind": BAD_INPUT, "integration_token_shared": BAD_INPUT, "store_too_new": REFUSED}
 
 
 class Failure(Exception):  # noqa: N818  # a command's last words

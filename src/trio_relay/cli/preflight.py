@@ -15,12 +15,11 @@ from trio_relay import __version__
 from trio_relay.cli.failures import UNREACHABLE, Failure
 from trio_relay.client.http import RelayClient
 from trio_relay.codex.setup.plugin import installed_version
+from trio_relay.core.versions import difference
 from trio_relay.core.wire import Health
 from trio_relay.errors import ConnectionLost, NotFound
 from trio_relay.settings import AgentSettings
 
-#: What upgrades this program, however it was installed.
-UPGRADE = "`uv tool upgrade trio-relay` (or pipx upgrade, or pip install --upgrade)"
 _PATIENCE = 5.0
 #: How long a person may think about a question before it counts as no, seconds.
 _THINKING = 60.0
@@ -124,8 +123,8 @@ def differences(server_version: str | None, codex_home: Path) -> Iterator[str]:
 
     The sidecar is always of this one: the launcher starts it out of the same installation.
     """
-    if server_version not in {None, __version__}:
-        yield f"the relay is {server_version}, this is {__version__}: {UPGRADE} here, or upgrade the relay"
+    if (found := difference(server_version, __version__)) is not None:
+        yield found
     plugin = installed_version(codex_home)
     if plugin not in {None, __version__}:
         yield f"the plugin in Codex is {plugin}, this is {__version__}: run `trio-relay install codex`"

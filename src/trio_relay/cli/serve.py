@@ -61,6 +61,7 @@ from trio_relay.settings.server import postgres_url
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="The least that is logged; default: AGENT_RELAY_LOG_LEVEL, else info.",
 )
+@click.option("--quiet", is_flag=True, help="Greet nobody: a service manager reads along.")
 def serve(
     *,
     host: str | None,
@@ -71,6 +72,7 @@ def serve(
     env_file: Path | None,
     log_format: str | None,
     log_level: str | None,
+    quiet: bool,
 ) -> None:
     """Run the relay.
 
@@ -97,7 +99,8 @@ def serve(
         settings = replace(settings, database_url=None)
     log_to_stderr(style=settings.log_format, level=settings.log_level)
     # Of a terminal that is closed SIGHUP says so, and the relay ends.
-    trio.run(_serve, settings, None if has_terminal() else lambda: read().integrations)
+    reread = None if has_terminal() else lambda: read().integrations
+    trio.run(partial(_serve, settings, reread, greets=not quiet))
 
 
 def has_terminal() -> bool:
@@ -106,11 +109,12 @@ def has_terminal() -> bool:
 
 
 async def _serve(
-    settings: ServerSettings, integrations: Callable[[], tuple[Integration, ...]] | None
+    settings: ServerSettings, integrations: Callable[[], tuple[Integration, ...]] | None, *, greets: bool
 ) -> None:
     async with trio.open_nursery() as nursery:
         urls = await nursery.start(partial(run_relay, integrations=integrations), settings)
-        click.echo(greeting(urls[0], settings))
+        if greets:
+            click.echo(greeting(urls[0], settings))
         tell_manager("READY=1")
 
 

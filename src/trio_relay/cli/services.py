@@ -32,7 +32,7 @@ class Wish:
     @property
     def whole(self) -> list[str]:
         """The command as it is started."""
-        return [*self.command, "serve", "--env-file", str(self.env_file)]
+        return [*self.command, "serve", "--quiet", "--env-file", str(self.env_file)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import click
 
+from trio_relay import __version__
 from trio_relay.cli.calling import call_relay, json_option, relay_option
 from trio_relay.cli.environment import agent_settings
 from trio_relay.cli.failures import UNREACHABLE, Failure
@@ -9,6 +10,7 @@ from trio_relay.cli.session import agent_option, own_agent
 from trio_relay.cli.terminal import duration, echo_json, printable
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import AgentStatus, Rung
+from trio_relay.core.versions import difference
 from trio_relay.core.wire import Agent, Stats
 from trio_relay.errors import Conflict, Refused
 
@@ -66,6 +68,8 @@ def as_text(url: str, stats: Stats, *, ready: bool) -> str:
     ]
     if stats.parked:
         lines.append(f"parked      {stats.parked} for which nobody has come yet")
+    if (found := difference(stats.version, __version__)) is not None:
+        lines.append(f"note        {printable(found)}")
     return "\n".join(lines)
 
 

@@ -46,6 +46,7 @@ from trio_relay.sidecar.state_file import InFlight, State, StateFile
 from trio_relay.sidecar.status import Situation
 from trio_relay.sidecar.threads import Threads
 from trio_relay.sidecar.trouble import Trouble
+from trio_relay.sidecar.versions import note_relay
 from trio_relay.sidecar.whoami import Identity, identify, session_of, wanted_thread
 from trio_relay.sidecar.world import World, real_world
 from trio_relay.supervise import WEATHER, first_of, insist, keep_connected, stop_on_signal
@@ -141,6 +142,7 @@ class _Sidecar:
                 return self._refused(error)
             self._book.update(epoch=agent.epoch, reason=None)
             log.info("registered", agent=agent.id, epoch=agent.epoch)
+            await note_relay(self._relay, self._book)
             await self._bind_token(agent)
             end = await self._serve(agent)
             if end is not None:

@@ -269,7 +269,8 @@ def _schema_of_version(version: int) -> set[tuple[str, str]]:
     known = [migration for migration in all_migrations() if migration.number <= version]
     if len(known) < version:
         raise RelayError(
-            f"this is a database of schema {version}, this trio-relay knows up to {len(known)}: upgrade trio-relay",
+            f"a newer trio-relay has worked with this database (schema {version}; this one knows up to {len(known)}): "
+            "upgrade this one",
             code="store_too_new",
         )
     connection = sqlite3.connect(":memory:", isolation_level=None)

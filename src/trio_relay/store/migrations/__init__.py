@@ -46,7 +46,8 @@ def missing_from(present: int, migrations: Sequence[Migration]) -> list[Migratio
     newest = max(migration.number for migration in migrations)
     if present > newest:
         raise RelayError(
-            f"this database has schema {present}, this trio-relay knows up to {newest}: upgrade trio-relay",
+            f"a newer trio-relay has worked with this database (schema {present}; this one knows up to {newest}): "
+            "upgrade this one, or put a backup from before back",
             code="store_too_new",
         )
     return [migration for migration in migrations if migration.number > present]
