@@ -1,4 +1,3 @@
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from support.relay import Room
 
 
 @pytest.fixture
-async def stage(room: Room, tmp_path: Path) -> AsyncIterator[ClaudeStage]:
+async def stage(room: Room, tmp_path: Path) -> ClaudeStage:
     built = ClaudeStage(room, tmp_path)
     await built.join("alice")
     return built

@@ -19,8 +19,8 @@ from trio_relay.claude.events import SILENCE, Answer, Event, denied, granted
 from trio_relay.client import approvals
 from trio_relay.core.prompts import line, plain
 from trio_relay.core.wire_approvals import Approval, ApprovalRequest, ApprovalState, ApprovalWithdrawal
-from trio_relay.errors import RelayError
-from trio_relay.sidecar.session import Session
+from trio_relay.errors import RelayError, StaleInstance
+from trio_relay.sidecar.session import Session, Unregistered
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +28,6 @@ log = structlog.get_logger(__name__)
 _STANDS = 3_600_000
 #: Seconds the relay may hold a question open in one call.
 _WAIT = 50.0
-#: Seconds taking a question back may take.
-_PATIENCE = 2.0
 _LONGEST_SUMMARY = 300
 _LONGEST_DETAIL = 20_000
 
@@ -38,20 +36,22 @@ _LONGEST_DETAIL = 20_000
 class _Asked:
     event: Event
     scope: trio.CancelScope
-    reason: str = "the session has ended"
+    reason: str = "Claude Code asks no more"
+    stands: bool = True
 
 
 class Approvals:
     """The questions of one session. `wanted`: whether they are asked through the relay at all."""
 
     def __init__(self, *, wanted: bool) -> None:
-        self.session: Session | None = None
+        self._session: Session | None = None
+        self._nursery: trio.Nursery | None = None
         self._wanted = wanted
         self._asked: list[_Asked] = []
 
     async def ask(self, event: Event) -> Answer:
         """Ask a person through the relay: what to answer Claude Code, nothing where it is answered elsewhere."""
-        session = self.session
+        session = self._session
         if not self._wanted or session is None:
             await trio.lowlevel.checkpoint()
             return SILENCE
@@ -59,7 +59,6 @@ class Approvals:
         self._asked.append(asked)
         question = partial(approvals.ask, session.relay, _request(event, session))
         approval: Approval | None = None
-        stands = True
         try:
             with asked.scope:
                 approval = await session.insist(question)
@@ -75,8 +74,8 @@ class Approvals:
             log.warning("not asked through the relay", code=refusal.code)
         finally:
             self._asked.remove(asked)
-            if stands:
-                await _take_back(session, question, approval, asked.reason)
+            if asked.stands and self._nursery is not None:
+                self._nursery.start_soon(_take_back, session, question, approval, asked.reason)
         return SILENCE
 
     def withdraw(self, event: Event | None, reason: str) -> None:
@@ -89,6 +88,17 @@ class Approvals:
                 asked.reason = reason
                 asked.scope.cancel()
 
+    def begin(self, session: Session, nursery: trio.Nursery) -> None:
+        """Ask in this registration, whose tasks run in `nursery`."""
+        self._session, self._nursery = session, nursery
+
+    def forget(self) -> None:
+        """Ask no more in this registration: the relay takes back what an agent asked that goes offline or is forgotten."""
+        self._session = self._nursery = None
+        for asked in self._asked:
+            asked.stands = False
+            asked.scope.cancel()
+
 
 async def _take_back(
     session: Session,
@@ -97,18 +107,19 @@ async def _take_back(
     reason: str,
 ) -> None:
     """Take a question back; where its asking was interrupted, asking again says which one it is."""
-    with trio.move_on_after(_PATIENCE, shield=True):
-        body = ApprovalWithdrawal(
-            agent_id=session.agent_id,
-            reason=reason,
-            instance_id=session.fields.instance_id,
-            epoch=session.fields.epoch,
-        )
-        try:
-            approval = approval or await question()
-            await approvals.withdraw(session.relay, approval.id, body)
-        except RelayError as error:  # it is over, or the relay withdraws it when we are offline
-            log.info("not taken back", code=error.code)
+    body = ApprovalWithdrawal(
+        agent_id=session.agent_id,
+        reason=reason,
+        instance_id=session.fields.instance_id,
+        epoch=session.fields.epoch,
+    )
+    try:
+        known = approval or await session.insist(question)
+        await session.insist(partial(approvals.withdraw, session.relay, known.id, body))
+    except (StaleInstance, Unregistered):
+        raise
+    except RelayError as error:  # it was answered in this very moment
+        log.info("not taken back", code=error.code)
 
 
 def _request(event: Event, session: Session) -> ApprovalRequest:

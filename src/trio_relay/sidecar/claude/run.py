@@ -259,11 +259,11 @@ class Keeper:
         """Serve one registration to its end; None when the relay has forgotten it."""
         sitting = self.sitting
         sitting.presence.relay_said(agent)
-        self._approvals.session = session
         ended: RelayError | None = None
         try:
             async with trio.open_nursery() as registration:
                 self._registration = registration
+                self._approvals.begin(session, registration)
                 every = self._claude.heartbeat_interval
                 claims = self._claims = Claims(session, registration, every, offers=sitting.me.offers_work)
                 registration.start_soon(self._heartbeat, session)
@@ -278,7 +278,8 @@ class Keeper:
         except* (Unregistered, StaleInstance) as group:
             ended = first_of(group, RelayError)
         finally:
-            self._claims = self._approvals.session = self._registration = None
+            self._claims = self._registration = None
+            self._approvals.forget()
             if ended is None:
                 await self._farewell(session)
         if isinstance(ended, Unregistered):
