@@ -6,15 +6,13 @@ escapes, and rich's markup is off for foreign text. JSON output keeps its meanin
 as JSON escapes.
 """
 
-import json
 import re
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
+# What only some commands need (JSON, structs, rich) is imported where it is used: every command loads this module.
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -42,6 +40,10 @@ def _escape(match: re.Match[str]) -> str:
 
 def as_json(value: Any, *, indent: int | None = 2) -> str:
     """Write `value` (structs included) as JSON that is safe to look at in a terminal."""
+    import json  # noqa: PLC0415  # see above
+
+    import msgspec  # noqa: PLC0415
+
     text = json.dumps(msgspec.to_builtins(value), indent=indent, ensure_ascii=False)
     # json.dumps escapes C0 itself, and indentation is the only newline there is.
     return _OBEYED_IN_TEXT.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
@@ -54,6 +56,8 @@ def echo_json(value: Any, *, indent: int | None = 2) -> None:
 
 def local_time(milliseconds: int) -> str:
     """Write the clock time of a Unix time in milliseconds here; with its date when that is not today."""
+    from datetime import datetime  # noqa: PLC0415  # see above
+
     moment = datetime.fromtimestamp(milliseconds / 1000).astimezone()
     today = moment.date() == datetime.now(moment.tzinfo).date()
     return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
@@ -78,6 +82,8 @@ def spoken(words: tuple[str, ...]) -> str:
 
 def parsed_json(text: str, what: str) -> Any:
     """Read JSON that was given as `what`; of ``-``, from standard input."""
+    import json  # noqa: PLC0415  # see above
+
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
     except ValueError as error:
@@ -86,6 +92,6 @@ def parsed_json(text: str, what: str) -> Any:
 
 def console() -> "Console":
     """Make a rich console on stdout with markup, emoji codes and highlighting off: text is shown as it is."""
-    from rich.console import Console  # noqa: PLC0415  # only some commands draw
+    from rich.console import Console  # noqa: PLC0415  # see above
 
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=False)
