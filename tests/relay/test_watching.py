@@ -1,35 +1,15 @@
 """What a person who watches the room asks for: who talks to whom, what is dead and why, whose callbacks fail."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from support.relay import EPOCH
-from support.sync_room import PostgresSyncRoom, SyncRoom
+from support.sync_room import SyncRoom
 from trio_relay.core.integrations import Integration
 from trio_relay.core.model import Rung
 from trio_relay.core.tasks import TaskStatus
 from trio_relay.core.wire import AgentRegistration, ClaimRequest, ReceiptReport, SendRequest
 from trio_relay.core.wire_tasks import IntegrationEvent
 from trio_relay.relay.operations import agents, callbacks, integrations, leases, messages, receipts, watching
-from trio_relay.relay.operations.tx import Policy
-from trio_relay.store.postgres.connection import connect
 
 HOUR = 3_600_000
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def sync_room(request: pytest.FixtureRequest) -> Iterator[SyncRoom]:
-    policy = Policy(max_attempts=1)
-    if request.param == "sqlite":
-        room = SyncRoom(policy)
-        yield room
-        room.close()
-        return
-    with connect(request.getfixturevalue("room_url")) as connection:
-        room = PostgresSyncRoom(connection, policy)
-        yield room
-        room.close()
 
 
 def enter(room: SyncRoom, *names: str) -> None:

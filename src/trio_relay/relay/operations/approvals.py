@@ -149,7 +149,7 @@ def _same(tx: Tx, known: Row, request: ApprovalRequest) -> Approval:
 
 
 def _name(tx: Tx) -> str:
-    return OPERATOR if tx.principal is FULL else tx.principal.name
+    return OPERATOR if tx.principal is FULL else tx.principal.agent_id or tx.principal.name
 
 
 def _row(tx: Tx, approval_id: int) -> Row:

@@ -99,6 +99,7 @@ def explaining_pages(pages: Blueprint, frame: Frame) -> None:
             mend=mend(message, told.recipients, told.summary),
             mends={each.agent_id: mend_of(each) for each in told.recipients},
             events=EVENTS,
+            watched="".join(f" agent:{each.agent_id}" for each in told.recipients[:50]),
             may_retract=message.withdrawn is None
             and (waits or not told.recipients)
             and _may_retract(message),

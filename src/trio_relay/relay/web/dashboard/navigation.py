@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from trio_relay.core.access import Scope
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One page: its key (`here` of the page), what it is called, where it is.
 
-    `count` names a number of `board.counts` to show beside it; `urgent`: one that waits for a person.
+    Who lacks `scope` does not see it. `count` names a number of `board.counts` to show beside it; `urgent`: one that waits for a person.
     """
 
     key: str
@@ -15,6 +17,7 @@ class Entry:
     path: str
     count: str | None = None
     urgent: bool = False
+    scope: Scope | None = None
 
 
 NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
@@ -48,7 +51,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("map", "Map", "/map"),
             Entry("plots", "Throughput", "/plots"),
-            Entry("tokens", "Tokens", "/tokens"),
+            Entry("tokens", "Tokens", "/tokens", scope=Scope.ADMIN),
         ),
     ),
 )
