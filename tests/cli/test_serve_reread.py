@@ -1,6 +1,7 @@
 """SIGHUP: the relay reads its integrations anew; a mistake is logged and leaves those that counted."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGHUP
@@ -53,7 +54,12 @@ def test_integrations_are_read_anew_and_a_mistake_changes_nothing(tmp_path: Path
         wait(lambda: len(said(event)) > before)
         return said(event)[-1]
 
-    with serving_relay("--env-file", "relay.env", env=clean_environment(tmp_path), cwd=tmp_path) as relay:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.settimeout(SOON)
+    manager.bind(str(tmp_path / "notify"))
+    env = clean_environment(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify"))
+    with manager, serving_relay("--env-file", "relay.env", env=env, cwd=tmp_path) as relay:
+        assert manager.recv(100) == b"READY=1"  # systemd counts it as started
         assert lets_in(relay, "s3cret-one")
         line = reread('[{"name": "alerts", "token": "s3cret-two"}]', "integrations reread")
         assert (line["names"], line["level"]) == (["alerts"], "info")
