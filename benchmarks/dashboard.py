@@ -162,7 +162,7 @@ def load(relay: ServingRelay) -> Iterator[None]:
 
 def first_paint(person: Visitor, path: str, times: int) -> float:
     """Milliseconds from asking for a page to its first content on the screen: the median of some visits."""
-    found = []
+    found: list[float] = []
     for _ in range(times):
         person.go(path)
         found.append(person.page.evaluate(_FIRST_PAINT))

@@ -1,8 +1,12 @@
 """What a person sees happen: agents come and go, a message climbs its ladder, people answer."""
 
-from playwright.sync_api import expect
+from contextlib import ExitStack, closing
+from pathlib import Path
 
-from support.browser import PATIENCE, Api, Visitor
+from playwright.sync_api import Browser, expect
+
+from support.browser import PATIENCE, Api, Visitor, visitor
+from support.commands import clean_environment, serving_relay
 
 expect.set_options(timeout=PATIENCE)
 
@@ -87,3 +91,24 @@ def test_new_messages_wait_while_somebody_reads(anna: Visitor, api: Api) -> None
     expect(rows.first).to_contain_text("handed off")  # what stands there is kept true all the same
     button.click()
     expect(rows.first).to_contain_text("Patience")
+
+
+def test_a_lost_connection_is_said_and_what_was_missed_is_shown(browser: Browser, tmp_path: Path) -> None:
+    env, arguments = clean_environment(tmp_path), ("--db", str(tmp_path / "relay.db"))
+    with ExitStack() as stack:
+        with serving_relay(*arguments, env=env, cwd=tmp_path) as relay:
+            url = relay.url
+            person = stack.enter_context(visitor(browser, url))
+            person.go("/messages")
+            person.come_in("anna")
+            person.wait_until_live()
+        link = person.page.locator("[data-link]")
+        expect(link).to_contain_text("Connection lost. Trying again.")
+        port = url.rpartition(":")[2]
+        stack.enter_context(serving_relay(*arguments, "--port", port, env=env, cwd=tmp_path))
+        api = stack.enter_context(closing(Api(url)))
+        api.join("ann")
+        api.send("bob", "ann", "Said while nobody looked")
+        expect(link).to_have_text("live")
+        expect(person.page.get_by_text("Said while nobody looked")).to_be_visible()
+        person.complaints.clear()  # the browser tells of the connections that failed

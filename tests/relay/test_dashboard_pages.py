@@ -25,8 +25,8 @@ class Anna:
         self.room = room
         self.headers = OURS | {"Cookie": cookie}
 
-    async def get(self, path: str, *, status: int = 200, **headers: str) -> str:
-        answer = await self.room.http("GET", path, headers=self.headers | headers)
+    async def get(self, path: str, headers: dict[str, str] | None = None, *, status: int = 200) -> str:
+        answer = await self.room.http("GET", path, headers=self.headers | (headers or {}))
         assert answer.status_code == status, (path, answer.status_code, answer.text)
         return answer.text
 
@@ -215,7 +215,7 @@ async def test_the_sender_hears_the_truth_about_who_gets_it(room: Room, anna: An
     async def told(to: str) -> str:
         answer = await anna.post("/compose", to=to, body="x", key=to)
         cookie = anna.headers["Cookie"] + "; " + answer.headers["set-cookie"].partition(";")[0]
-        return text_of(await anna.get(answer.headers["location"].partition("#")[0], Cookie=cookie))
+        return text_of(await anna.get(answer.headers["location"].partition("#")[0], {"Cookie": cookie}))
 
     assert "busy is busy and gets it as soon as that is possible" in await told("busy")
     assert "deaf is not ready: it waits in the inbox" in await told("deaf")
@@ -228,7 +228,7 @@ async def test_the_sender_hears_the_truth_about_who_gets_it(room: Room, anna: An
 async def test_only_the_regions_that_are_asked_for_are_answered(room: Room, anna: Anna) -> None:
     await join(room, "ann")
     message = await send(room, "ann", "Hello there")
-    part = await anna.get("/", **{"X-Regions": "latest counts"})
+    part = await anna.get("/", {"X-Regions": "latest counts"})
     assert ("Hello there" in part, "What is stuck" in part, "<html" in part) == (True, False, False)
     assert 'data-count="inbox"' in part
     newer = await send(room, "ann", "Newer")
@@ -237,13 +237,13 @@ async def test_only_the_regions_that_are_asked_for_are_answered(room: Room, anna
         "X-Keys": f"message:{message} message:x junk",
         "X-After": str(message),
     }
-    rows = await anna.get("/messages", **headers)
+    rows = await anna.get("/messages", headers)
     assert re.findall(r'data-key="message:(\d+)"', rows) == [str(newer), str(message)]
-    rows = await anna.get(f"/threads/{message}", **headers | {"X-Regions": "thread", "X-After": "0"})
+    rows = await anna.get(f"/threads/{message}", headers | {"X-Regions": "thread", "X-After": "0"})
     assert re.findall(r'data-key="message:(\d+)"', rows) == [str(message)]
     await join(room, "zoe")
     rows = await anna.get(
-        "/agents", **{"X-Regions": "agents", "X-Keys": "agent:ann agent:none", "X-After": "0"}
+        "/agents", {"X-Regions": "agents", "X-Keys": "agent:ann agent:none", "X-After": "0"}
     )
     assert sorted(re.findall(r'data-key="agent:(\w+)"', rows)) == ["ann", "anna", "zoe"]
 

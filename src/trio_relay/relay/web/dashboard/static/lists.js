@@ -121,6 +121,8 @@ function offer(list, text, act) {
 function showWaiting(list) {
   const rows = list.waiting ?? [];
   list.waiting = [];
+  list.closest("table").hidden = false; // it was empty, perhaps
+  list.closest("[data-region]").querySelector(".empty")?.remove();
   list.prepend(...rows);
   rows.forEach(flash);
   list.closest("[data-region]").querySelector(".fresh")?.remove();

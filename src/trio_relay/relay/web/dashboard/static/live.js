@@ -1,5 +1,6 @@
 // The live connection: digests of what changed come in, and what the page shows of it is asked for again.
 import { fetchParts, place, LoggedOut } from "./fetching.js";
+import { inUse } from "./morph.js";
 import { listsConcerned, placeList } from "./lists.js";
 import { setRelayTime } from "./times.js";
 
@@ -52,12 +53,14 @@ function connect(url) {
   source.onerror = lost;
 }
 
-// A login that has ended looks like a lost connection: find out.
+// A login that has ended looks like a lost connection: find out. Half-typed text is not thrown away for it.
 async function checkLogin() {
   try {
     await fetchParts(location.href, ["none"]);
   } catch (error) {
-    if (error instanceof LoggedOut) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    if (!(error instanceof LoggedOut)) return;
+    if ([...document.querySelectorAll("main textarea, main input")].some(inUse)) say("lost", "Your login has ended. Log in again in another window.");
+    else location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
 }
 

@@ -3,7 +3,7 @@
 const keyOf = (node) => (node.nodeType === 1 ? node.dataset.key || node.id || "" : "");
 
 // Whether a person is using this field: it has the focus, or they have changed it.
-function inUse(element) {
+export function inUse(element) {
   if (element === document.activeElement && element.matches("input, select, textarea")) return true;
   if (element.matches("input[type=checkbox], input[type=radio]")) return element.checked !== element.defaultChecked;
   if (element.matches("input, textarea")) return element.value !== element.defaultValue;
