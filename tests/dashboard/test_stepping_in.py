@@ -1,6 +1,7 @@
 """Where a person steps in: what waits for them, what is stuck, who holds what, who may come in."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect
@@ -138,7 +139,7 @@ def test_a_parked_thread_goes_on(anna: Visitor, api: Api) -> None:
     api.join("ping")
     api.join("pong")
     message, speaker, listener = api.send("ping", "pong", "Thank you"), "pong", "ping"
-    sent = {"parked": False}
+    sent: dict[str, Any] = {"parked": False}
     while not sent["parked"]:
         answer = {"from": speaker, "to": listener, "body": f"No, I thank you for {message}", "replyTo": message}
         sent = api("POST", "/messages", answer)

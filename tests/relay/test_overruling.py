@@ -1,5 +1,7 @@
 """A person steps in: what somebody holds is taken from them, a pair ends over its members' heads; all hear of it."""
 
+from typing import Any
+
 import pytest
 
 from support.sync_room import SyncRoom
@@ -20,7 +22,7 @@ def ann_and_bob(sync_room: SyncRoom) -> SyncRoom:
 
 
 def notices(room: SyncRoom, agent_id: str) -> list[str]:
-    everything = {"unread": False, "since_id": None, "after_seq": None, "state": None, "limit": 100}
+    everything: dict[str, Any] = {"unread": False, "since_id": None, "after_seq": None, "state": None, "limit": 100}
     found = room.do(messages_read.inbox, agent_id, **everything)
     return [each.type for each in found if each.sender == "system"]
 
