@@ -21,6 +21,7 @@ from support.room_machine import RoomMachine
 from support.simulation import Plan, simulate
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import InboxMessage
+from trio_relay.errors import RelayError
 from trio_relay.relay.operations import agents, leases, messages, receipts
 from trio_relay.relay.operations.tx import Tx
 from trio_relay.relay.service import RelayService
@@ -184,12 +185,22 @@ def wrong_unbroken(seed: int, plan: Plan) -> list[str]:
     return simulate(seed, plan).wrong
 
 
+def wrong_broken(seed: int, plan: Plan) -> list[str]:
+    """What the audit finds in a broken system; nothing where that has become so odd that the hour could not be lived."""
+    wrong: list[str] = []
+    try:
+        wrong = simulate(seed, plan).wrong
+    except* RelayError:
+        pass
+    return wrong
+
+
 @pytest.mark.parametrize(("break_it", "plan", "seen_as"), MET_IN_AN_HOUR, ids=_names(MET_IN_AN_HOUR))
 def test_an_hour_sees_what_is_broken(break_it: Break, plan: Plan, seen_as: str) -> None:
     for seed in range(HOURS):
         with pytest.MonkeyPatch.context() as patch:
             break_it(patch)
-            found = [line for line in simulate(seed, plan).wrong if seen_as in line]
+            found = [line for line in wrong_broken(seed, plan) if seen_as in line]
         if found:
             print(f"seed {seed}:", *found[:5], sep="\n")
             assert wrong_unbroken(seed, plan) == []

