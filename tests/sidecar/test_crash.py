@@ -18,7 +18,6 @@ from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import Rung
 from trio_relay.core.wire_rooms import RetractRequest, Withdrawal
 
-
 EVERY = int(os.environ.get("KILL_EVERY", "3"))
 
 
