@@ -1,12 +1,15 @@
 """``trio-relay setup``: one file, made whole or not at all, and a relay and commands that use it."""
 
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from support.commands import call, clean_environment, serving_relay
 from trio_relay.cli.env_file import read_env_file
+from trio_relay.store.migrations import migrate
 
 CONFIG = Path(".config") / "trio-relay" / "relay.env"
 
@@ -72,3 +75,20 @@ def test_nothing_is_replaced_unasked_and_a_token_in_use_stays(home: Path) -> Non
     assert call("setup", "--yes", "--force", "--new-token").exit_code == 0
     assert read_env_file(file)["AGENT_RELAY_TOKEN"] != before["AGENT_RELAY_TOKEN"]
     assert [each.name for each in file.parent.iterdir()] == ["relay.env"]
+
+
+def test_who_looks_after_the_database_finds_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DB_PATH", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    elsewhere, other = tmp_path / "rooms" / "mine.db", tmp_path / "other.db"
+    assert call("setup", "--yes", "--db", str(elsewhere)).exit_code == 0
+    elsewhere.parent.mkdir()
+    for path in (elsewhere, other):
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            migrate(connection)
+    assert str(elsewhere) in call("db", "check").stdout
+    assert call("backup", str(home / "copy.db")).exit_code == 0
+    monkeypatch.setenv("DB_PATH", str(other))
+    assert str(other) in call("db", "check").stdout

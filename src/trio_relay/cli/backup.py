@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from trio_relay.cli.calling import json_option
-from trio_relay.cli.environment import server_settings
+from trio_relay.cli.environment import room_settings
 from trio_relay.cli.failures import BAD_INPUT, Failure
 from trio_relay.cli.progress import Progress
 from trio_relay.cli.terminal import echo_json, printable
@@ -78,7 +78,7 @@ def restore(*, file: Path, db_path: str | None, only_check: bool, as_json: bool)
 
 
 def _database(db_path: str | None) -> Path:
-    settings = server_settings(db_path=db_path)
+    settings = room_settings(db_path=db_path)
     if db_path is None and settings.database_url is not None:
         raise Failure(
             "DATABASE_URL names a PostgreSQL: its own tools (pg_dump, pg_restore) back it up; --db names a file",

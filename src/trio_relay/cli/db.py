@@ -10,7 +10,7 @@ import click
 
 from trio_relay.cli.backup import stoppable
 from trio_relay.cli.calling import json_option
-from trio_relay.cli.environment import server_settings
+from trio_relay.cli.environment import room_settings
 from trio_relay.cli.failures import FAILED, Failure
 from trio_relay.cli.progress import Progress
 from trio_relay.cli.terminal import echo_json, printable
@@ -106,7 +106,7 @@ def restored(*, database_url: str | None) -> None:
     It does what `trio-relay restore` does for a file: every agent registers again, every event stream hears of a gap, and
     ids go on far beyond those there, so that nothing new can be mistaken for something that was lost.
     """
-    url = database_url or server_settings().database_url
+    url = database_url or room_settings().database_url
     if url is None:
         raise click.UsageError("which one? --database, or DATABASE_URL in the environment")
     with _driver():
@@ -132,7 +132,7 @@ def copy(*, sqlite_file: Path, postgres_url: str | None, live: bool, as_json: bo
     can read it. The database there must be empty. Every row is compared before anything is committed; ids go on, so
     clients notice nothing. The file stays as it is.
     """
-    url = postgres_url or server_settings().database_url
+    url = postgres_url or room_settings().database_url
     if url is None:
         raise click.UsageError("where to? POSTGRES_URL, or DATABASE_URL in the environment")
     with _driver():
@@ -163,7 +163,7 @@ def copy(*, sqlite_file: Path, postgres_url: str | None, live: bool, as_json: bo
 def _settings(db_path: str | None, database_url: str | None) -> ServerSettings:
     if db_path is not None and database_url is not None:
         raise click.UsageError("--db or --database: not both")
-    settings = server_settings(db_path=db_path, database_url=database_url)
+    settings = room_settings(db_path=db_path, database_url=database_url)
     return settings if db_path is None else replace(settings, database_url=None)
 
 

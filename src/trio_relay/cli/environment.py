@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trio_relay.cli.credentials import known_token
+from trio_relay.cli.env_file import env_file as env_file_here
 from trio_relay.cli.env_file import read_env_file
 from trio_relay.errors import Invalid
 from trio_relay.settings.agent import AGENT, AgentSettings
@@ -34,6 +35,21 @@ def server_settings(
     if token_file is not None:
         values["token"] = read_secret(token_file)
     return ServerSettings(**values)
+
+
+def room_settings(**given: Any) -> "ServerSettings":
+    """Read which database the room is in: as `given`, else as the environment says, else as it was set up here.
+
+    Raises:
+        Invalid: the settings of this machine's relay cannot be read.
+
+    """
+    names = {"DB_PATH": "db_path", "DATABASE_URL": "database_url"}
+    said = _said(given)
+    if not said and not any(os.environ.get(name) for name in names) and env_file_here().exists():
+        found = read_env_file(env_file_here())
+        said = {field: found[name] for name, field in names.items() if found.get(name)}
+    return server_settings(**said)
 
 
 def agent_settings(**given: Any) -> AgentSettings:
