@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.session import myself
 from trio_relay.cli.terminal import duration, echo_json, local_time, printable
 from trio_relay.core.wire import Agent
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples("trio-relay agent backend", "trio-relay agent old-laptop --remove"))
-@click.argument("agent_id", metavar="[ID]", required=False)
+@click.argument("agent_id", metavar="[ID]", required=False, shell_complete=agent_ids)
 @click.option("--remove", is_flag=True, help="Take it out of the room; what waits for it ends as dead.")
 @json_option
 @relay_option

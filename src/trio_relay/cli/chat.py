@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, relay_option
+from trio_relay.cli.completing import targets
 from trio_relay.cli.session import myself, sender_option
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples("trio-relay chat backend", 'echo "Is the migration done?" | trio-relay chat backend')
 )
-@click.argument("target")
+@click.argument("target", shell_complete=targets)
 @sender_option
 @click.option("--channel", metavar="NAME", help="Only agents that listen to this channel get it.")
 @click.option(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.failures import NOT_DELIVERED, Failure
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.client import admin
@@ -58,8 +59,8 @@ def as_text(found: Explanation) -> str:
 
 
 @click.command(epilog=examples("trio-relay prove ci backend"))
-@click.argument("sender", metavar="A")
-@click.argument("recipient", metavar="B")
+@click.argument("sender", metavar="A", shell_complete=agent_ids)
+@click.argument("recipient", metavar="B", shell_complete=agent_ids)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.message_view import as_text
 from trio_relay.cli.session import myself
 from trio_relay.cli.terminal import echo_json, printable
@@ -26,7 +27,7 @@ POLL = 50.0
 @click.command(
     epilog=examples("trio-relay inbox", "trio-relay inbox --follow --json | while read -r m; do ...; done")
 )
-@click.option("--agent", metavar="AGENT", help="Whose inbox; default: your own.")
+@click.option("--agent", metavar="AGENT", help="Whose inbox; default: your own.", shell_complete=agent_ids)
 @click.option("--all", "everything", is_flag=True, help="Also what has been read.")
 @click.option("--follow", is_flag=True, help="Go on with what arrives; Ctrl-C ends it.")
 @click.option("--mark-read", is_flag=True, help="Mark what is shown as read: it counts as settled.")

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trio_relay import __version__
 from trio_relay.cli.failures import Group
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,25 @@ COMMANDS = {
     "uninstall": Entry("setup", "Take it out again, without a trace."),
     "doctor": Entry("doctor", "Say what is broken here, and what mends it."),
     "connector": Entry("connector", "Take webhooks: Alertmanager, GitHub, any JSON."),
+    "completion": Entry("completion", "Have your shell complete commands and agents."),
     "mcp": Entry("mcp", "Give an MCP client the relay's tools, over stdio."),
     "attach": Entry("attach", "Connect a session that already runs: a plain codex."),
     "hook": Entry("hook", "Answer an agent's program; the plugin calls this."),
     "sidecar": Entry("sidecar", "Connect an agent's session to the relay."),
     "version": Entry("version", "Print the version."),
+}
+
+_WIDEST = max(map(len, COMMANDS))
+#: How ``--help`` groups them; a command that stands in none comes last.
+SECTIONS = {
+    "Begin": ("demo", "setup", "serve", "daemon", "install", "uninstall", "doctor", "status", "version"),
+    "Talk": ("chat", "send", "reply", "inbox", "read", "history", "search", "agents", "agent"),
+    "As the agent of a session": ("message", "send-claimable", "pair", "disconnect", "label", "tags"),
+    "Work": ("claim", "complete", "release", "tasks", "task", "leases", "approvals", "approve", "deny"),
+    "What became of it": ("events", "explain", "prove", "retract", "redrive", "threads"),
+    "Who may do what": ("tokens", "invite", "join", "profile"),
+    "Keep the room": ("backup", "restore", "db"),
+    "For other programs": ("mcp", "attach", "connector", "completion", "hook", "sidecar"),
 }
 
 
@@ -94,9 +111,26 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands out of the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+        """List the commands out of the table, a section after the other."""
+        listed = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in COMMANDS if name not in listed)
+        for title, names in (SECTIONS | {"Others": others}).items():
+            rows = [(name.ljust(_WIDEST), COMMANDS[name].help) for name in names if name in COMMANDS]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Complete a command's name out of the table: none is imported for it."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  # only for shells
+
+        slash = "/" if incomplete.startswith("/") else ""
+        found = [
+            CompletionItem(slash + name, help=entry.help)
+            for name, entry in COMMANDS.items()
+            if (slash + name).startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.completing import targets
 from trio_relay.cli.session import agent_option, own_agent
 from trio_relay.cli.terminal import echo_json, spoken
 from trio_relay.cli.waiting import follow_up, wait_of, wait_options
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def _sending(name: str, about: str, *, claimable: bool) -> click.Command:
     @click.command(name, help=about)
-    @click.argument("target")
+    @click.argument("target", shell_complete=targets)
     @click.argument("text", nargs=-1, required=True)
     @click.option("--subject", metavar="TEXT", help="A subject line.")
     @click.option("--channel", metavar="NAME", help="Only agents that listen to this channel get it.")

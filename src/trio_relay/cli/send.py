@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.completing import targets
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import spoken
 from trio_relay.cli.waiting import follow_up, wait_of, wait_options
@@ -23,7 +24,7 @@ _DELIVERIES = [mode.value for mode in Delivery]
         'make 2>&1 | trio-relay send tag:ci - --subject "The build is red"',
     )
 )
-@click.argument("target")
+@click.argument("target", shell_complete=targets)
 @click.argument("text", nargs=-1, required=True)
 @sender_option
 @click.option("--subject", metavar="TEXT", help="A subject line.")

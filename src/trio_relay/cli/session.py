@@ -17,6 +17,7 @@ import msgspec
 import platformdirs
 
 from trio_relay.cli.claude_session import kept
+from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.environment import own_agent_id, sidecar_settings
 from trio_relay.cli.failures import BAD_INPUT, Failure
 from trio_relay.cli.mcp import sessions_of
@@ -44,6 +45,7 @@ def agent_option(function: Function) -> Function:
         "--from",
         "agent",
         metavar="AGENT",
+        shell_complete=agent_ids,
         help="Who is meant; default: the agent of the session this is run in.",
     )
     return option(function)
@@ -56,6 +58,7 @@ def sender_option(function: Function) -> Function:
         "--agent",
         "agent",
         metavar="AGENT",
+        shell_complete=agent_ids,
         help="Who you are; default: the agent of the session this is run in, else your mailbox, user@host.",
     )
     return option(function)
@@ -104,7 +107,11 @@ async def _named_or_of_session(relay: "RelayClient", given: str | None) -> Speak
     here = kept(os.environ)
     kept_at = sidecar_settings().state_path
     found = _state(Path(kept_at)).agent_id if kept_at is not None else None
-    found = (here.agent_id if here is not None else None) or found or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
+    found = (
+        (here.agent_id if here is not None else None)
+        or found
+        or agent_of_parents(platformdirs.user_state_path("trio-relay") / "runs", os.getpid())
+    )
     return None if found is None else await speaker_of(relay, Origin(named=found))
 
 
