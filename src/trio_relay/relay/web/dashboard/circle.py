@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from trio_relay.relay.operations.watching import Talk
 
@@ -74,18 +74,10 @@ def draw(talks: Sequence[Talk], names: dict[str, str], *, chosen: str | None = N
         _agent(agent, at, len(agents), center, radius, rays=rays, names=names, chosen=chosen)
         for at, agent in enumerate(agents)
     ]
-    drawing = Markup(
-        '<svg class="circle{}{}" viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" height="{:.0f}" role="group" '
-        'aria-label="Who talks to whom">{}{}</svg>'
-    ).format(
-        " rays" if rays else "",
-        " has-chosen" if chosen in agents else "",
-        width,
-        height,
-        width,
-        height,
-        Markup().join(strokes),
-        Markup().join(dots),
+    classes = f"circle{' rays' if rays else ''}{' has-chosen' if chosen in agents else ''}"
+    drawing = Markup(  # noqa: S704  # numbers, and texts that are escaped
+        f'<svg class="{classes}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
+        f'role="group" aria-label="Who talks to whom">{"".join(strokes)}{"".join(dots)}</svg>'
     )
     return Circle(drawing, len(volume) - len(agents), len(talks) - len(drawn))
 
@@ -115,7 +107,7 @@ def _stroke(  # noqa: PLR0917  # one drawing's own helper
     most: int,
     names: dict[str, str],
     chosen: str | None,
-) -> Markup:
+) -> str:
     length = math.dist((begin.x, begin.y), (end.x, end.y)) or 1.0
     across = _Point((end.y - begin.y) / length, (begin.x - end.x) / length)
     # Bent towards the middle, and to its own right, so that an answer does not lie upon the question.
@@ -134,9 +126,10 @@ def _stroke(  # noqa: PLR0917  # one drawing's own helper
     classes = "talk chosen" if chosen in (talk.sender, talk.recipient) else "talk"
     counted = "1 message" if talk.messages == 1 else f"{talk.messages} messages"
     said = f"{names.get(talk.sender, talk.sender)} → {names.get(talk.recipient, talk.recipient)}: {counted}"
-    return Markup(
-        '<path class="{}" data-from="{}" data-to="{}" d="M{} Q{} {} Q{} {}Z"><title>{}</title></path>'
-    ).format(classes, talk.sender, talk.recipient, left, near, end, far, right, said)
+    return (
+        f'<path class="{classes}" data-from="{escape(talk.sender)}" data-to="{escape(talk.recipient)}" '
+        f'd="M{left} Q{near} {end} Q{far} {right}Z"><title>{escape(said)}</title></path>'
+    )
 
 
 def _agent(
@@ -149,7 +142,7 @@ def _agent(
     rays: bool,
     names: dict[str, str],
     chosen: str | None,
-) -> Markup:
+) -> str:
     angle = _angle(at, count)
     place = _on_circle(center, radius, angle)
     beside = _on_circle(center, radius + 11, angle)
@@ -158,25 +151,16 @@ def _agent(
     anchor = "end" if on_the_left else "start"
     if not rays and abs(math.cos(angle)) < 0.2:
         anchor = "middle"
-    turned = Markup()
+    turned = ""
     if rays:
         degrees = math.degrees(angle) + (180 if on_the_left else 0)
-        turned = Markup(' transform="rotate({:.1f} {})"').format(degrees, beside)
+        turned = f' transform="rotate({degrees:.1f} {beside})"'
     down = 4 if rays or abs(math.sin(angle)) < 0.9 else 4 + 6 * math.sin(angle)
-    return Markup(
-        '<a href="{}" class="{}" data-agent="{}"><title>{}</title><circle cx="{:.1f}" cy="{:.1f}" r="5"/>'
-        '<text x="{:.1f}" y="{:.1f}" dy="{:.0f}" text-anchor="{}"{}>{}</text></a>'
-    ).format(
-        "/map" if agent == chosen else f"/map?agent={quote(agent, safe='')}",
-        "node chosen" if agent == chosen else "node",
-        agent,
-        f"{name} ({agent})" if name != agent else agent,
-        place.x,
-        place.y,
-        beside.x,
-        beside.y,
-        down,
-        anchor,
-        turned,
-        shortened(name),
+    path = "/map" if agent == chosen else f"/map?agent={quote(agent, safe='')}"
+    title = f"{name} ({agent})" if name != agent else agent
+    return (
+        f'<a href="{path}" class="node{" chosen" if agent == chosen else ""}" data-agent="{escape(agent)}">'
+        f'<title>{escape(title)}</title><circle cx="{place.x:.1f}" cy="{place.y:.1f}" r="5"/>'
+        f'<text x="{beside.x:.1f}" y="{beside.y:.1f}" dy="{down:.0f}" text-anchor="{anchor}"{turned}>'
+        f"{escape(shortened(name))}</text></a>"
     )

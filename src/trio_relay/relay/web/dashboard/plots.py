@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from trio_relay.core.model import Rung
 from trio_relay.relay.series import MINUTE, Span, Spread
@@ -200,32 +200,29 @@ def _power(power: int) -> str:
     return f"{10 ** (power - 3):,} s".replace(",", "\u2009") if power >= 3 else f"{10.0**power:g} ms"
 
 
-def _column(at: int, top: float, bottom: float, says: str, kind: str) -> Markup:
+def _column(at: int, top: float, bottom: float, says: str, kind: str) -> str:
     """One column between two heights (shares of the whole), never too low to be seen."""
     upper = HEIGHT * (1 - min(1.0, top))
     height = max(HEIGHT * (1 - bottom) - upper, 1.5)
-    return Markup(
-        '<rect class="{}" x="{}" y="{:.1f}" width="{}" height="{:.1f}"><title>{}</title></rect>'
-    ).format(kind, at * COLUMN + 1, min(upper, HEIGHT - height), COLUMN - 2, height, says)
+    return (
+        f'<rect class="{kind}" x="{at * COLUMN + 1}" y="{min(upper, HEIGHT - height):.1f}" '
+        f'width="{COLUMN - 2}" height="{height:.1f}"><title>{escape(says)}</title></rect>'
+    )
 
 
-def _drawing(spans: Sequence[Span | None], columns: Sequence[Markup], *, lines: int) -> Markup:
+def _drawing(spans: Sequence[Span | None], columns: Sequence[str], *, lines: int) -> Markup:
+    # Put together as text, which takes a tenth of the time that Markup takes: there are a thousand columns on a page.
     width = len(spans) * COLUMN
     unknown = sum(span is None for span in spans) * COLUMN
     before = (
-        Markup('<rect class="unknown" x="0" y="0" width="{}" height="{}"><title>{}</title></rect>').format(
-            unknown, HEIGHT, "before this relay was started"
-        )
+        f'<rect class="unknown" x="0" y="0" width="{unknown}" height="{HEIGHT}">'
+        "<title>before this relay was started</title></rect>"
         if unknown
-        else Markup()
+        else ""
     )
-    grid = Markup().join(
-        Markup('<line class="grid" x1="0" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
-            width, HEIGHT * each / lines, HEIGHT * each / lines
-        )
-        for each in range(lines + 1)
-        if lines
+    heights = [HEIGHT * each / lines for each in range(lines + 1)] if lines else []
+    grid = "".join(f'<line class="grid" x1="0" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>' for y in heights)
+    return Markup(  # noqa: S704  # numbers, and texts that are escaped
+        f'<svg class="plot" viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none" aria-hidden="true" '
+        f'focusable="false">{before}{grid}{"".join(columns)}</svg>'
     )
-    return Markup(
-        '<svg class="plot" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}{}{}</svg>'
-    ).format(width, HEIGHT, before, grid, Markup().join(columns))
