@@ -89,6 +89,43 @@ class TestWhoItIs:
             assert await ann.prompt() == {}
 
 
+class TestASuccessor:
+    """A keeper that was killed leaves its state file; the next one in the same process takes its place."""
+
+    async def test_it_is_the_same_agent_and_says_nothing_twice(self, stage: ClaudeStage) -> None:
+        async with stage.session() as ann:
+            ann.session_id = OTHER
+            await ann.start("clear")
+            first = await stage.agent(ann, AgentStatus.IDLE)
+            sent = await stage.send(ann.agent_id, "once")
+            work = await stage.send(ann.agent_id, "work", claimable=True)
+            await stage.until(work, ann, Rung.HANDED_OFF)
+            await trio.sleep(1)
+            assert len(ann.printed.lines) == 2
+            ann.says("busy", stage.now() * 1000)
+            left = ann.state_file.read_bytes()
+            ann.transport.broken = True
+        ann.state_file.write_bytes(left)
+        async with stage.session() as again:
+            again.session_id = OTHER
+            now = await stage.agent(again, AgentStatus.BUSY)
+            assert (now.id, now.epoch, now.meta["threadId"]) == (first.id, first.epoch + 1, OTHER)
+            await trio.sleep(60)
+            assert [str(work.id) in line for line in again.printed.lines] == [True], "its claim is taken anew"
+            await again.fetch(sent)
+            await stage.until(sent, again, Rung.IN_CONTEXT)
+
+    async def test_a_file_of_another_session_is_not_believed(self, stage: ClaudeStage) -> None:
+        """Numbers of processes come again."""
+        async with stage.session(session_id=OTHER) as other:
+            await stage.agent(other, AgentStatus.IDLE)
+            left = other.state_file.read_bytes()
+        other.state_file.write_bytes(left)
+        async with stage.session() as ann:
+            await stage.agent(ann, AgentStatus.IDLE)
+            assert ann.agent_id != other.agent_id
+
+
 class TestStatus:
     async def test_turns_make_it_busy(self, stage: ClaudeStage) -> None:
         async with stage.session() as ann:

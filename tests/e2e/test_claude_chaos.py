@@ -62,4 +62,4 @@ async def test_kill_9_of_the_keeper_and_of_the_relay_cost_no_message(tmp_path: P
                     await world.leave(tui)
                     await world.status(agent, AgentStatus.OFFLINE)
                     await world.nothing_left()
-        assert colleague.heard[second.id] == colleague.heard[third.id] == 1
+        assert colleague.heard == {first.id: 1, second.id: 1, third.id: 1}, "each was announced once"

@@ -13,7 +13,7 @@ from enum import Enum
 
 from trio_relay.core.batching import asked_delivery
 from trio_relay.core.channels import wants
-from trio_relay.core.model import SILENT_TYPES, Delivery
+from trio_relay.core.model import SILENT_TYPES, Delivery, Rung
 from trio_relay.core.prompts import plain
 from trio_relay.core.wire import InboxMessage
 
@@ -75,8 +75,14 @@ class Ledger:
         """Look one up."""
         return self._entries.get(message_id)
 
-    def take_in(self, messages: Iterable[InboxMessage], now: float) -> list[tuple[InboxMessage, str]]:
-        """Take what arrived; answer what is not for this session's ears, and why (``silent``, ``channel``)."""
+    def take_in(
+        self, messages: Iterable[InboxMessage], now: float, *, told: bool = False
+    ) -> list[tuple[InboxMessage, str]]:
+        """Take what arrived; answer what is not for this session's ears, and why (``silent``, ``channel``).
+
+        `told`: what was handed off has just been announced in this session, by a keeper that died. Work is announced
+        anew, because the claim on it died with that keeper.
+        """
         skipped = []
         for message in messages:
             if message.id in self._entries:
@@ -86,7 +92,9 @@ class Ledger:
             elif not wants(self._channels, message.channel):
                 skipped.append((message, "channel"))
             else:
-                self._entries[message.id] = Entry(message, now)
+                entry = self._entries[message.id] = Entry(message, now)
+                if told and message.state is Rung.HANDED_OFF and not message.claimable:
+                    self.told([entry], now)
         return skipped
 
     def recover(self, messages: Iterable[InboxMessage], now: float) -> None:

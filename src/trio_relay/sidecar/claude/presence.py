@@ -65,6 +65,10 @@ class Presence:
         self._heard = file.status_updated_at
         return self._becomes(file.activity)
 
+    def begins_as(self, file: StatusFile) -> None:
+        """Take the status file's word for what the session did before anybody listened to its hooks."""
+        self._becomes(file.activity or Activity.IDLE)
+
     def _becomes(self, activity: Activity) -> bool:
         if activity is self.activity:
             return False

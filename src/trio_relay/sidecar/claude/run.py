@@ -150,6 +150,12 @@ class Keeper:
         me = identify(
             agent, claude, host=world.host, cwd=world.cwd, session_id=session_id, instance_id=instance_id
         )
+        # A file that is still there is that of a keeper that was killed: this one takes its place.
+        dead = StateFile.open(world.state_path, world.now).state
+        self._succeeds = dead.agent_id is not None and dead.thread_id in {session_id, status.session_id}
+        if self._succeeds:
+            session_id = status.session_id or session_id
+            me = replace(me, agent_id=dead.agent_id or me.agent_id)
         bell = Doorbell()
         outlet = outlet or (Monitor() if monitor else Waiters(bell))
         self._book = StateFile(world.state_path, State(), world.now)
@@ -171,6 +177,8 @@ class Keeper:
             withdraw=self._approvals.withdraw,
         )
         self._registration: trio.Nursery | None = None
+        if self._succeeds:
+            self.sitting.presence.begins_as(status)
 
     async def live(self) -> Exit:
         """Keep the agent registered and its session served until stopped, refused or replaced."""
@@ -203,7 +211,7 @@ class Keeper:
 
     async def _stay_registered(self, relay: RelayClient) -> Exit:
         """Register, again whenever the relay has forgotten us, and serve each registration to its end."""
-        sitting, named = self.sitting, False
+        sitting, named = self.sitting, self._succeeds
         while True:
             try:
                 if not named:
@@ -307,7 +315,7 @@ class Keeper:
             if message_id not in known:
                 ledger.drop(message_id)
         ledger.recover(await session.everything(Rung.IN_CONTEXT), trio.current_time())
-        self._take_in(unread)
+        self._take_in(unread, told=self._succeeds)
         cursor = max((message.inbox_seq for message in unread), default=0)
         task_status.started()
         while True:
@@ -332,8 +340,8 @@ class Keeper:
             elif trio.current_time() - asked_at < WAIT / 2:  # this relay holds no polls open, or is stopping
                 await trio.sleep(2.0)
 
-    def _take_in(self, messages: Iterable[InboxMessage]) -> None:
-        for message, why in self.sitting.ledger.take_in(messages, trio.current_time()):
+    def _take_in(self, messages: Iterable[InboxMessage], *, told: bool = False) -> None:
+        for message, why in self.sitting.ledger.take_in(messages, trio.current_time(), told=told):
             self.sitting.reports.post(message.id, Rung.SETTLED, skipped=why)
         self.sitting.bell.ring()
 
