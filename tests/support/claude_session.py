@@ -94,7 +94,11 @@ class ClaudeWorld(Home):
             await trio.sleep(LOOK)
 
     async def submit(self, tui: Terminal, text: str) -> None:
-        """Type `text` at the prompt and send it. In one burst with the text, Enter would count as pasted."""
+        """Type `text` at the prompt, in the place of what stands there (after Esc the last prompt may), and send it.
+
+        In one burst with the text, Enter would count as pasted.
+        """
+        await tui.press("C-u")
         await tui.write(text)
         await tui.shows(text)
         await tui.press("Enter")
