@@ -39,6 +39,7 @@ def help_of(path: tuple[str, ...], command: click.Command) -> str:
 def test_a_help_fits_80_columns_and_says_what_is_done(path: tuple[str, ...], command: click.Command) -> None:
     text = help_of(path, command)
     assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert [line for line in text.splitlines() if line.startswith("  ") and line.endswith("...")] == []
     first = (command.help or "").strip().split("\n\n")[0]
     assert first.endswith("."), "a help begins with a sentence"
     options = [one for one in command.params if isinstance(one, click.Option)]

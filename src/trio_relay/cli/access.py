@@ -4,9 +4,10 @@ import time
 
 import click
 
-from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.credentials import forget, remember
 from trio_relay.cli.environment import agent_settings
+from trio_relay.cli.params import DURATION, ID
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.client import admin
 from trio_relay.client.plain import PlainRelay, finished
@@ -24,14 +25,23 @@ def tokens() -> None:
     """Mint, list and revoke tokens."""
 
 
-@tokens.command("mint")
+@tokens.command(
+    "mint",
+    epilog=examples("trio-relay tokens mint --agent desk", "trio-relay tokens mint --human --name ann"),
+)
 @click.option("--agent", metavar="ID", help="Bind it: it cannot speak as another agent.")
-@click.option("--scope", "scopes", type=_SCOPES, multiple=True, help="May be given several times.")
+@click.option(
+    "--scope",
+    "scopes",
+    type=_SCOPES,
+    metavar="SCOPE",
+    multiple=True,
+    help="What it may do: send, receive, claim, observe, integrate or admin; may be given several times. "
+    "Default: the first four.",
+)
 @click.option("--human", is_flag=True, help="What is sent with it is a person's word.")
 @click.option("--name", default="token", show_default=True, help="What to list it as.")
-@click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), help="How long it counts; default: until revoked."
-)
+@click.option("--hours", type=DURATION, metavar="N", help="How long it counts; default: until revoked.")
 @json_option
 @relay_option
 def mint(  # click's own help says what each is
@@ -83,12 +93,16 @@ def list_(*, everything: bool, as_json: bool, relay_url: str | None) -> None:
 
 
 @tokens.command()
-@click.argument("token_id", type=click.IntRange(1), metavar="ID")
+@click.argument("token_id", type=ID, metavar="ID")
+@json_option
 @relay_option
-def revoke(*, token_id: int, relay_url: str | None) -> None:
+def revoke(*, token_id: int, as_json: bool, relay_url: str | None) -> None:
     """Revoke a token: it counts no more from now on."""
-    call_relay(relay_url, lambda relay: admin.revoke_token(relay, token_id))
-    click.echo(f"Token {token_id} is revoked.")
+    revoked = call_relay(relay_url, lambda relay: admin.revoke_token(relay, token_id))
+    if as_json:
+        echo_json(revoked)
+    else:
+        click.echo(f"Token {token_id} is revoked.")
 
 
 @click.command()
@@ -97,7 +111,8 @@ def revoke(*, token_id: int, relay_url: str | None) -> None:
 )
 @click.option(
     "--hours",
-    type=click.FloatRange(0, min_open=True),
+    type=DURATION,
+    metavar="N",
     default=1.0,
     show_default=True,
     help="How long it is good.",
@@ -105,15 +120,20 @@ def revoke(*, token_id: int, relay_url: str | None) -> None:
 @click.option(
     "--url", metavar="URL", help="The relay as the other machine reaches it; default: as this one does."
 )
+@json_option
 @relay_option
-def invite(*, agent: str | None, hours: float, url: str | None, relay_url: str | None) -> None:
+def invite(*, agent: str | None, hours: float, url: str | None, as_json: bool, relay_url: str | None) -> None:
     """Invite another machine.
 
     Prints one line to paste there, good for one use.
     """
     request = TicketRequest(agent_id=agent, ttl_ms=max(1_000, round(hours * _HOUR)))
     ticket = call_relay(relay_url, lambda relay: admin.invite(relay, request))
-    click.echo(f"trio-relay join {url or agent_settings(relay_url=relay_url).relay_url} {ticket.ticket}")
+    where = url or agent_settings(relay_url=relay_url).relay_url
+    if as_json:
+        echo_json({"url": where, "ticket": ticket})
+    else:
+        click.echo(f"trio-relay join {where} {ticket.ticket}")
 
 
 @click.command()
@@ -121,21 +141,28 @@ def invite(*, agent: str | None, hours: float, url: str | None, relay_url: str |
 @click.argument("ticket", required=False)
 @click.option("--agent", metavar="ID", help="Bind the token to this agent.")
 @click.option("--forget", "leave", is_flag=True, help="Drop what joining has left here; needs no ticket.")
-def join(*, url: str, ticket: str | None, agent: str | None, leave: bool) -> None:
+@json_option
+def join(*, url: str, ticket: str | None, agent: str | None, leave: bool, as_json: bool) -> None:
     """Join a relay with a ticket.
 
     `trio-relay invite` prints the TICKET where the relay at URL runs.
     """
     if leave:
-        click.echo(
-            f"Forgotten: {printable(url)}." if forget(url) else f"Nothing was kept for {printable(url)}."
-        )
+        forgotten = forget(url)
+        if as_json:
+            echo_json({"url": url, "forgotten": forgotten})
+        else:
+            click.echo(f"{'Forgotten:' if forgotten else 'Nothing was kept for'} {printable(url)}.")
         return
     if ticket is None:
         raise click.UsageError("Missing argument 'TICKET'.")
     request = JoinRequest(ticket=ticket, agent_id=agent)
     with PlainRelay.at(url) as relay:
-        path = remember(url, finished(admin.join(relay, request)).token)
+        minted = finished(admin.join(relay, request))
+    path = remember(url, minted.token)
+    if as_json:
+        echo_json({"url": url, "agentId": minted.agent_id, "scopes": minted.scopes, "file": str(path)})
+        return
     click.echo(f"Joined {printable(url)}. The token is kept in {path}.")
     click.echo(f"Next: AGENT_RELAY_URL={printable(url)} trio-relay agents")
 

@@ -25,7 +25,10 @@ _STYLES = {
 
 @click.command(epilog=examples("trio-relay agents", "trio-relay agents --tag backend --ready --json"))
 @click.option(
-    "--status", type=click.Choice([status.value for status in AgentStatus]), help="Only those in this state."
+    "--status",
+    type=click.Choice([status.value for status in AgentStatus]),
+    metavar="STATUS",
+    help="Only those that are online, idle, busy or offline.",
 )
 @click.option("--tag", metavar="NAME", help="Only those with this tag.")
 @click.option("--cap", metavar="NAME", help="Only those with this capability.")

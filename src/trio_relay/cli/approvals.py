@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.params import ID, Number
 from trio_relay.cli.terminal import duration, echo_json, local_time, printable, printable_text
 from trio_relay.core.wire_approvals import Approval, ApprovalState, Decision
 
@@ -17,11 +18,11 @@ EXCERPT = 6
 
 
 @click.command(epilog=examples("trio-relay approvals", "trio-relay approvals 7"))
-@click.argument("approval_id", type=click.IntRange(1), metavar="[ID]", required=False)
+@click.argument("approval_id", type=ID, metavar="[ID]", required=False)
 @click.option("--all", "every", is_flag=True, help="Also those that are over.")
 @click.option("--agent", metavar="AGENT", help="Only what this agent asks.")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many."
+    "--limit", type=Number(1, 1000), metavar="N", default=100, show_default=True, help="At most so many."
 )
 @json_option
 @relay_option
@@ -59,7 +60,7 @@ def approvals(
 
 
 @click.command()
-@click.argument("approval_id", type=click.IntRange(1), metavar="ID")
+@click.argument("approval_id", type=ID, metavar="ID")
 @click.option("--reason", metavar="TEXT", help="Why; the agent is shown it.")
 @json_option
 @relay_option
@@ -69,7 +70,7 @@ def approve(*, approval_id: int, reason: str | None, as_json: bool, relay_url: s
 
 
 @click.command(epilog=examples('trio-relay deny 7 --reason "not on a Friday"'))
-@click.argument("approval_id", type=click.IntRange(1), metavar="ID")
+@click.argument("approval_id", type=ID, metavar="ID")
 @click.option("--reason", metavar="TEXT", help="Why; the agent is shown it.")
 @json_option
 @relay_option

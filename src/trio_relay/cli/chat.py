@@ -6,6 +6,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, examples, relay_option
 from trio_relay.cli.completing import targets
+from trio_relay.cli.params import Seconds
 from trio_relay.cli.session import myself, sender_option
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--channel", metavar="NAME", help="Only agents that listen to this channel get it.")
 @click.option(
     "--linger",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     metavar="SECONDS",
     help="How long to stay for answers when the input ends; default: 0 at a terminal, else 30 after the last line.",
 )

@@ -10,6 +10,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.failures import REFUSED, Failure
+from trio_relay.cli.params import Seconds
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import echo_json, local_time, parsed_json, spoken
 from trio_relay.core.wire import ClaimedMessage, Message
@@ -53,7 +54,7 @@ _lease = click.option(
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=LASTS,
     show_default=True,
     metavar="SECONDS",

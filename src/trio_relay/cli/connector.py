@@ -74,7 +74,10 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@connector.command(epilog=examples("trio-relay connector alertmanager --target tag:ops"))
+@connector.command(
+    short_help="Take alerts of Prometheus Alertmanager.",
+    epilog=examples("trio-relay connector alertmanager --target tag:ops"),
+)
 @_options
 def alertmanager(*, target: str | None, channel: str | None, **options: Any) -> None:
     """Take alerts of Prometheus Alertmanager (a receiver with webhook_configs).

@@ -39,7 +39,7 @@ _TOOL = "list_agents"
 _MARKS = {True: "✓", False: "✗", None: "-"}
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Say what is broken here, and what mends it.")
 @relay_option
 @json_option
 @click.pass_context

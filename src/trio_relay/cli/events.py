@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.params import ID, Number
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.core.events import KINDS, wanted
 from trio_relay.errors import ConnectionLost
@@ -45,12 +46,12 @@ _PATIENCE = 10.0
 @click.option("--agent", metavar="AGENT", help="Only what names this agent, or happens to its messages.")
 @click.option(
     "--since",
-    type=click.IntRange(0),
+    type=Number(0),
     metavar="ID",
     help="Begin after this event; 0 is the beginning of the log. Default with --follow: now.",
 )
 @click.option(
-    "--last", type=click.IntRange(1), default=20, show_default=True, help="Without --follow: how many."
+    "--last", type=ID, metavar="N", default=20, show_default=True, help="Without --follow: how many."
 )
 @json_option
 @relay_option

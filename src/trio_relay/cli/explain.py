@@ -7,6 +7,7 @@ import click
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.failures import NOT_DELIVERED, Failure
+from trio_relay.cli.params import DURATION, ID
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.client import admin
 from trio_relay.core.ladder import FINAL
@@ -21,7 +22,7 @@ LOOK_EVERY = 0.02
 
 
 @click.command(epilog=examples("trio-relay explain 12"))
-@click.argument("message_id", type=click.IntRange(1), metavar="ID")
+@click.argument("message_id", type=ID, metavar="ID")
 @json_option
 @relay_option
 def explain(*, message_id: int, as_json: bool, relay_url: str | None) -> None:
@@ -63,7 +64,7 @@ def as_text(found: Explanation) -> str:
 @click.argument("recipient", metavar="B", shell_complete=agent_ids)
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=DURATION,
     default=10.0,
     show_default=True,
     metavar="SECONDS",

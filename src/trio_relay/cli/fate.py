@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.params import ID
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.core.wire import Message
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples('trio-relay retract 12 --reason "settled by phone"'))
-@click.argument("message_id", type=click.IntRange(1), metavar="ID")
+@click.argument("message_id", type=ID, metavar="ID")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the receipts.")
 @sender_option
 @json_option
@@ -41,7 +42,7 @@ def retract(
 
 
 @click.command()
-@click.argument("message_id", type=click.IntRange(1), metavar="ID")
+@click.argument("message_id", type=ID, metavar="ID")
 @json_option
 @relay_option
 def redrive(*, message_id: int, as_json: bool, relay_url: str | None) -> None:

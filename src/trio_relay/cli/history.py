@@ -7,6 +7,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.message_view import conversation, in_a_line
+from trio_relay.cli.params import ID, Number
 from trio_relay.cli.terminal import echo_json
 from trio_relay.core.wire import Message
 
@@ -14,11 +15,9 @@ if TYPE_CHECKING:
     from trio_relay.client.http import RelayClient
 
 _limit = click.option(
-    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many."
+    "--limit", type=Number(1, 1000), metavar="N", default=20, show_default=True, help="At most so many."
 )
-_before = click.option(
-    "--before", type=click.IntRange(1), metavar="ID", help="Only older ones: the next page."
-)
+_before = click.option("--before", type=ID, metavar="ID", help="Only older ones: the next page.")
 _full = click.option("--full", is_flag=True, help="Every text in full, not a line each.")
 
 
@@ -26,7 +25,7 @@ _full = click.option("--full", is_flag=True, help="Every text in full, not a lin
 @click.option("--from", "sender", metavar="AGENT", help="Only what this agent sent.")
 @click.option("--to", metavar="TARGET", help="Only what was sent to this target.")
 @click.option("--channel", metavar="NAME", help="Only on this channel.")
-@click.option("--thread", type=click.IntRange(1), metavar="ID", help="Only this conversation.")
+@click.option("--thread", type=ID, metavar="ID", help="Only this conversation.")
 @click.option("--dead", is_flag=True, help="Only dead letters: handed out too often, done by nobody.")
 @_before
 @_limit

@@ -33,7 +33,7 @@ def codex() -> None:
     """Serve Codex's hooks."""
 
 
-@codex.command("session-start", cls=Command)
+@codex.command("session-start", cls=Command, short_help="Tell a compacted session who it is.")
 def session_start() -> None:
     """Tell a session that was compacted who it is; reads Codex's JSON from standard input.
 

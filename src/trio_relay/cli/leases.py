@@ -7,6 +7,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.failures import REFUSED, Failure
+from trio_relay.cli.params import Seconds
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import console, echo_json, local_time, printable
 from trio_relay.core.wire_rooms import Lease, LeaseChange, LeaseRequest
@@ -56,12 +57,15 @@ def leases(
         _print_table(found)
 
 
-@leases.command(epilog=examples("trio-relay leases run port:5432 -- make integration-test"))
+@leases.command(
+    short_help="Run a command while you hold KEY.",
+    epilog=examples("trio-relay leases run port:5432 -- make integration-test"),
+)
 @_key
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
 @click.option(
     "--wait",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     metavar="SECONDS",
     help="How long to wait for what another holds; default: as long as it takes.",
 )
@@ -90,7 +94,7 @@ def run(
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(1, 86_400),
+    type=Seconds(1, 86_400),
     default=900.0,
     show_default=True,
     metavar="SECONDS",

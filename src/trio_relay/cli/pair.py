@@ -7,6 +7,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
 from trio_relay.cli.failures import REFUSED, Failure
+from trio_relay.cli.params import ID
 from trio_relay.cli.session import agent_option, own_agent
 from trio_relay.cli.terminal import echo_json, printable, printable_text, spoken
 from trio_relay.cli.waiting import accepted
@@ -53,7 +54,7 @@ def pair(*, words: tuple[str, ...], agent: str | None, as_json: bool, relay_url:
 
 
 @click.command()
-@click.argument("pair_id", type=click.IntRange(1), metavar="[ID]", required=False)
+@click.argument("pair_id", type=ID, metavar="[ID]", required=False)
 @agent_option
 @json_option
 @relay_option

@@ -9,6 +9,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.message_view import conversation
+from trio_relay.cli.params import ID
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.core.model import MAILBOX_RIG
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples("trio-relay read", "trio-relay read 12 --thread"))
-@click.argument("message_id", type=click.IntRange(1), metavar="[ID]", required=False)
+@click.argument("message_id", type=ID, metavar="[ID]", required=False)
 @click.option("--thread", "whole", is_flag=True, help="The whole conversation it belongs to.")
 @click.option("--peek", is_flag=True, help="Only look: nothing is said about having read it.")
 @sender_option

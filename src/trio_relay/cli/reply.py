@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.params import ID
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import spoken
 from trio_relay.cli.waiting import follow_up, wait_of, wait_options
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples('trio-relay reply 12 "Yes, since this morning."'))
-@click.argument("message_id", type=click.IntRange(1), metavar="ID")
+@click.argument("message_id", type=ID, metavar="ID")
 @click.argument("text", nargs=-1, required=True)
 @click.option(
     "--ack", is_flag=True, help="Only say that you are at it: wakes nobody, the answer is still owed."

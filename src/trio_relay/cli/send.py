@@ -6,6 +6,7 @@ import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
 from trio_relay.cli.completing import targets
+from trio_relay.cli.params import DURATION, ID
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import spoken
 from trio_relay.cli.waiting import follow_up, wait_of, wait_options
@@ -30,16 +31,16 @@ _DELIVERIES = [mode.value for mode in Delivery]
 @click.option("--subject", metavar="TEXT", help="A subject line.")
 @click.option("--channel", metavar="NAME", help="Only agents that listen to this channel get it.")
 @click.option("--claimable", is_flag=True, help="Work for exactly one: the first who claims it.")
-@click.option("--reply-to", type=click.IntRange(1), metavar="ID", help="The message this answers.")
+@click.option("--reply-to", type=ID, metavar="ID", help="The message this answers.")
 @click.option("--urgent", is_flag=True, help="May interrupt what the recipient is doing.")
 @click.option(
     "--delivery",
     type=click.Choice(_DELIVERIES),
-    help="How it enters a live session; default: at once, into the running turn if there is one.",
+    metavar="MODE",
+    help="How it enters a live session: fyi, digest, idle, steer, interrupt or start; default: at once, into the "
+    "running turn if there is one.",
 )
-@click.option(
-    "--ttl", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Worth nothing after that."
-)
+@click.option("--ttl", type=DURATION, metavar="SECONDS", help="Worth nothing after that.")
 @click.option("--allow-unknown", is_flag=True, help="Keep it for an agent that is not registered yet.")
 @click.option("--key", metavar="KEY", help="Idempotency key: repeating the command sends nothing twice.")
 @wait_options

@@ -112,7 +112,7 @@ def install_alias(*, shell: str | None, dry_run: bool) -> None:
     click.echo("Installed; open a new shell." if plan.steps else "The alias is there already.")
 
 
-@alias.command("remove")
+@alias.command("remove", short_help="Take the alias out again.")
 @_DRY_RUN
 def remove_alias(*, dry_run: bool) -> None:
     """Take the alias out of every start-up file that has it; each is then as it was before."""

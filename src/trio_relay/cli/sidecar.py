@@ -30,7 +30,7 @@ def codex(context: click.Context) -> None:
     context.exit(trio.run(run_sidecar, agent, settings))
 
 
-@sidecar.command()
+@sidecar.command(short_help="Connect the Claude Code session this is run in.")
 @click.option("--monitor", is_flag=True, help="Announce messages on standard output, one line each.")
 @click.pass_context
 def claude(context: click.Context, *, monitor: bool) -> None:

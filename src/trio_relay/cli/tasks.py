@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.params import ID, Number
 from trio_relay.cli.session import myself, sender_option
 from trio_relay.cli.terminal import console, echo_json, local_time, parsed_json, printable, printable_text
 from trio_relay.core.tasks import TaskStatus
@@ -31,8 +32,10 @@ _STYLES = {
 @click.option("--status", type=click.Choice(_STATUSES), metavar="STATUS", help="Only those in this state.")
 @click.option("--source", metavar="NAME", help="Only those of this integration.")
 @click.option("--target", metavar="TARGET", help="Only those for this target.")
-@click.option("--before", type=click.IntRange(1), metavar="ID", help="Only older ones: the next page.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@click.option("--before", type=ID, metavar="ID", help="Only older ones: the next page.")
+@click.option(
+    "--limit", type=Number(1, 1000), metavar="N", default=50, show_default=True, help="At most so many."
+)
 @json_option
 @relay_option
 def tasks(*, as_json: bool, relay_url: str | None, status: str | None, **filters: Any) -> None:
@@ -62,7 +65,7 @@ def tasks(*, as_json: bool, relay_url: str | None, status: str | None, **filters
         'trio-relay task 3 done --result "Fixed in 3f2a1c."',
     )
 )
-@click.argument("task_id", type=click.IntRange(1), metavar="ID")
+@click.argument("task_id", type=ID, metavar="ID")
 @click.argument("status", type=click.Choice(_STATUSES), metavar="[STATUS]", required=False)
 @click.option("--progress", metavar="TEXT", help="How far it is.")
 @click.option("--result", metavar="TEXT", help="What came of it.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay.cli.calling import call_relay, json_option, relay_option
+from trio_relay.cli.params import ID, Number
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.core.wire_rooms import ParkedThread
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many."
+    "--limit", type=Number(1, 1000), metavar="N", default=100, show_default=True, help="At most so many."
 )
 @json_option
 @relay_option
@@ -43,7 +44,7 @@ def threads(context: click.Context, *, limit: int, as_json: bool, relay_url: str
 
 
 @threads.command()
-@click.argument("thread_id", type=click.IntRange(1), metavar="ID")
+@click.argument("thread_id", type=ID, metavar="ID")
 @json_option
 @relay_option
 def resume(*, thread_id: int, as_json: bool, relay_url: str | None) -> None:

@@ -3,9 +3,15 @@
 import click
 
 from trio_relay import __version__
+from trio_relay.cli.calling import json_option
+from trio_relay.cli.terminal import echo_json
 
 
 @click.command()
-def version() -> None:
+@json_option
+def version(*, as_json: bool) -> None:
     """Print the version."""
-    click.echo(__version__)
+    if as_json:
+        echo_json({"version": __version__})
+    else:
+        click.echo(__version__)

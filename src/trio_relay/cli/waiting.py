@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import click
 
 from trio_relay.cli.failures import NOT_DELIVERED, Failure
+from trio_relay.cli.params import DURATION
 from trio_relay.cli.terminal import console, echo_json, printable, printable_text
 from trio_relay.core.ladder import FINAL
 from trio_relay.core.model import Rung, Verdict
@@ -56,11 +57,13 @@ def wait_options(function: Function) -> Function:
         "--wait",
         "rung",
         type=click.Choice([rung.value for rung in _WAITABLE]),
-        help="Wait until every recipient (of a claimable: one) is there; exit 5 if not.",
+        metavar="RUNG",
+        help="Wait until every recipient (of a claimable: one) is there: handed_off, in_context, answered or "
+        "settled. Exit 5 if not.",
     )
     timeout = click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=DURATION,
         default=60.0,
         show_default=True,
         metavar="SECONDS",
