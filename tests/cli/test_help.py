@@ -1,5 +1,6 @@
 """What every command says of itself, at 80 columns; and what a shell completes."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,21 @@ def test_a_help_fits_80_columns_and_says_what_is_done(path: tuple[str, ...], com
     assert first.endswith("."), "a help begins with a sentence"
     options = [one for one in command.params if isinstance(one, click.Option)]
     assert [one.name for one in options if not one.help] == []
+
+
+def test_what_json_a_command_prints_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    table = page.split("## JSON")[1].split("<!--")[0]
+    named = set(re.findall(r"`([a-z][a-z -]+?)(?: --[a-z]+)?`", table))
+    printing = {
+        " ".join(path[1:]) for path, found in ALL if any(one.name == "as_json" for one in found.params)
+    }
+    assert {name for name in printing if path_is_ours(name)} - named == set()
+
+
+def path_is_ours(name: str) -> bool:
+    """Whether it is a command of trio-relay; the other programs repeat some of them."""
+    return name.split(maxsplit=1)[0] in COMMANDS
 
 
 def test_every_command_stands_in_one_section() -> None:

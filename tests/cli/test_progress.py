@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from trio_relay.cli.progress import Progress
+from trio_relay.cli import progress
+from trio_relay.cli.progress import Progress, patience
 
 
 class Terminal(io.StringIO):
@@ -19,10 +20,10 @@ def watch(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO) -> str:
     now = 100.0
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with Progress("copying") as progress:
+    with Progress("copying") as show:
         for step in range(300):
             now = 100.0 + step / 10
-            progress(step * 1_000_000, 300_000_000)
+            show(step * 1_000_000, 300_000_000)
     return stderr.getvalue()
 
 
@@ -44,6 +45,24 @@ def test_a_terminal_gets_one_line_that_is_gone_at_the_end(monkeypatch: pytest.Mo
 def test_what_is_quick_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = Terminal()
     monkeypatch.setattr(sys, "stderr", stderr)
-    with Progress("copying") as progress:
-        progress(1, 2)
+    with Progress("copying") as show:
+        show(1, 2)
     assert stderr.getvalue() == ""
+
+
+def test_who_waits_for_longer_is_told_what_for_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
+    with patience("Waiting ..."):
+        while "Waiting ..." not in stderr.getvalue():
+            time.sleep(0.001)
+    assert stderr.getvalue() == "Waiting ...\r           \r"
+
+
+def test_a_short_wait_is_not_worth_a_word_and_a_log_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stderr in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with patience("Waiting ..."):
+            pass
+        assert stderr.getvalue() == ""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from trio_relay.cli.progress import patience
+from trio_relay.cli.terminal import printable
 from trio_relay.errors import ConnectionLost
 
 if TYPE_CHECKING:
@@ -55,7 +57,10 @@ def call_relay(
             return _in_a_loop(settings.relay_url, settings.token, work)
         from trio_relay.client.plain import PlainRelay, finished  # noqa: PLC0415  # --help stays quick
 
-        with PlainRelay.at(settings.relay_url, settings.token) as relay:
+        with (
+            PlainRelay.at(settings.relay_url, settings.token) as relay,
+            patience(f"Waiting for the relay at {printable(settings.relay_url)} ..."),
+        ):
             return finished(work(relay))
     except ConnectionLost as lost:
         if lost.code != ConnectionLost.default_code:

@@ -8,6 +8,7 @@ from trio_relay.cli.calling import call_relay, examples, json_option, relay_opti
 from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.failures import NOT_DELIVERED, Failure
 from trio_relay.cli.params import DURATION, ID
+from trio_relay.cli.progress import patience
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.client import admin
 from trio_relay.core.ladder import FINAL
@@ -82,7 +83,8 @@ def prove(*, sender: str, recipient: str, timeout: float, as_json: bool, relay_u
     async def work(relay: "RelayClient") -> list[dict[str, Any]]:
         # A person's mailbox has no program that could take the way back.
         back = [(recipient, sender)] if (await relay.agent(sender)).rig != MAILBOX_RIG else []
-        return [await fly(relay, one, other, timeout) for one, other in [(sender, recipient), *back]]
+        with patience("The canary is on its way ..."):
+            return [await fly(relay, one, other, timeout) for one, other in [(sender, recipient), *back]]
 
     flights = call_relay(relay_url, work, waits=True)
     if as_json:

@@ -5,6 +5,8 @@ Where stderr is not a terminal, a line every ten seconds, so that a log stays sh
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -49,3 +51,28 @@ class Progress:
             self._shown = len(text)
         else:
             click.echo(text, err=True)
+
+
+@contextmanager
+def patience(what: str) -> Iterator[None]:
+    """Say on a terminal what is being waited for, once it takes longer than a second; gone when it is over."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from threading import Event, Thread  # noqa: PLC0415  # commands start quickly
+
+    over = Event()
+
+    def say() -> None:
+        if not over.wait(_FIRST):
+            click.echo(what, nl=False, err=True)
+            over.wait()
+            click.echo("\r" + " " * len(what) + "\r", nl=False, err=True)
+
+    thread = Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -59,7 +59,7 @@ def read(
 
     me, is_person, found = call_relay(relay_url, work)
     if as_json:
-        echo_json(found if whole or not found else found[0])
+        echo_json(found if whole else found[0] if found else None)
     elif found and not is_person and agent is None:
         click.echo("\n\n".join(f"{envelope(one, me)}\n{fenced(one.body, token_hex(4))}" for one in found))
     elif found:
