@@ -103,3 +103,19 @@ def test_it_installs_itself_into_a_home_and_out_of_it(python: Path, tmp_path: Pa
     assert run(shim, "--version", cwd=tmp_path, env=env).split()[-1] == trio_relay.__version__
     run(tmp_path / ".local/bin/agent-relay-codex", "uninstall", "--purge", cwd=tmp_path, env=env)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_it_gives_to_other_peoples_tests_works_without_what_ours_need(
+    python: Path, tmp_path: Path
+) -> None:
+    program = """
+import sys
+from trio_relay.client.sync import connect
+from trio_relay.testing import serve_relay
+
+with serve_relay() as served, connect(served.url) as relay, relay.agent("ann"):
+    print([agent.id for agent in relay.agents()])
+assert not {"pytest", "hypothesis"} & set(sys.modules)
+"""
+    env = clean_environment(tmp_path)
+    assert run(python, "-c", program, cwd=tmp_path, env=env) == "['ann']\n"
