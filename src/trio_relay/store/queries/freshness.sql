@@ -68,9 +68,13 @@ DELETE FROM held_messages WHERE message_id = :message_id;
 SELECT 1 FROM held_messages WHERE message_id = :message_id;
 
 -- name: dead_messages(before, limit)
--- Dead letters, newest first.
+-- Dead letters, newest first: given up for a recipient, or claimed too often. (The bounds of the key are those of
+-- messages; by them the leases are found in their index.)
 SELECT m.* FROM messages_with_claim AS m
-WHERE m.id < :before AND (
-    EXISTS (SELECT 1 FROM inbox AS i WHERE i.message_id = m.id AND i.state = 'dead')
-    OR EXISTS (SELECT 1 FROM leases AS l WHERE l.key = m.lease_key AND l.state = 'dead'))
+WHERE m.id IN (
+    SELECT message_id FROM (SELECT DISTINCT i.message_id FROM inbox AS i WHERE i.state = 'dead' AND i.message_id < :before
+                            ORDER BY i.message_id DESC LIMIT :limit) AS newest
+    UNION
+    SELECT d.id FROM leases AS l CROSS JOIN messages AS d
+    WHERE l.state = 'dead' AND l.key > 'message:' AND l.key < 'message;' AND d.lease_key = l.key AND d.id < :before)
 ORDER BY m.id DESC LIMIT :limit;
