@@ -17,6 +17,7 @@ MAY_SCAN = {
     "list_agents": "the answer is all of it",
     "agents_with_unread": "the answer is all of it",
     "count_conditions": "statistics of who is in the room",
+    "labels": "the answer is all of it",
     "newcomers": "who is in the room: hundreds",
     "agents_there": "stops at its limit",
     "agents_in_trouble": "who is in the room: hundreds",

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trio_relay.core.ladder import FINAL
-from trio_relay.core.model import MAILBOX_RIG, AgentStatus, Rung
+from trio_relay.core.model import MAILBOX_RIG, SYSTEM, AgentStatus, Rung
+from trio_relay.core.targets import BROADCAST
 from trio_relay.core.wire import Agent, InboxMessage, Message
 from trio_relay.relay.operations import event_log
 from trio_relay.relay.operations.messages_read import NEWEST, delivery_of
@@ -52,9 +53,13 @@ class Seen:
 
 @dataclass(slots=True)
 class Glance:
-    """How far one message has got: how many of its recipients stand on each rung."""
+    """How far one message has got: how many of its recipients stand on each rung.
+
+    `held`: its thread is parked for a person, so it has none yet.
+    """
 
     states: Counter[Rung] = field(default_factory=Counter)
+    held: bool = False
 
     @property
     def total(self) -> int:
@@ -161,7 +166,23 @@ def glances(tx: Tx, message_ids: Sequence[int]) -> dict[int, Glance]:
     statement = f"SELECT message_id, state, count(*) AS n FROM inbox WHERE message_id IN ({listed}) GROUP BY message_id, state"  # noqa: S608
     for row in select(tx.connection, statement, **names):
         found[row["message_id"]].states[Rung(row["state"])] += row["n"]
+    for message_id, glance in found.items():
+        if not glance.states:
+            glance.held = queries.is_held(tx.connection, message_id=message_id) is not None
     return found
+
+
+def names(tx: Tx) -> dict[str, str]:
+    """What agents with a label are called, by their ids. A label that could be taken for somebody else is left out."""
+    rows = list(queries.labels(tx.connection, limit=MANY * 10))
+    times = Counter(row["label"] for row in rows)
+    return {
+        row["id"]: row["label"]
+        for row in rows
+        if times[row["label"]] == 1
+        and row["label"] not in (SYSTEM, BROADCAST)
+        and queries.get_agent(tx.connection, id=row["label"]) is None
+    }
 
 
 def dead_letters(tx: Tx, limit: int) -> list[Message]:

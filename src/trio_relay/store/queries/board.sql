@@ -79,3 +79,7 @@ ORDER BY a.id LIMIT :limit;
 -- name: newcomers(after, limit)
 -- Who has come into the room after a time.
 SELECT id FROM agents WHERE created_at > :after ORDER BY id LIMIT :limit;
+
+-- name: labels(limit)
+-- What agents are called.
+SELECT id, label FROM agents WHERE label IS NOT NULL LIMIT :limit;

@@ -42,6 +42,8 @@ THEMES = ("dark", "light")
 #: Holds one sentence from a change to the page after it.
 _SAID = "trio_relay_said"
 _MAX_FORM_FIELDS = 200
+#: What agents are called is looked up again after so many ms.
+NAMES_FOR = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,9 @@ class Frame:
 
     def __init__(self, service: RelayService) -> None:
         self.service = service
+        #: What agents are called, as it was a moment ago.
+        self._names: dict[str, str] = {}
+        self._names_at = -NAMES_FOR
         self.templates = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -146,6 +151,7 @@ class Frame:
             rungs=words.RUNGS,
             meanings=words.MEANINGS,
             now=service.now,
+            name_of=lambda agent_id: self._names.get(agent_id, agent_id),
         )
         self.templates.filters.update(
             ago=lambda at: words.ago(at, service.now()),
@@ -170,6 +176,8 @@ class Frame:
         who = person.get(None)
         if who is not None and wants("counts") and who.may(Scope.OBSERVE):
             counts = await self.service.read(board.counts, who.name)
+        if who is not None and self._names_at + NAMES_FOR <= self.service.now():
+            self._names, self._names_at = await self.service.read(board.names), self.service.now()
         html = self.templates.get_template(template).render(
             layout="fragment.html" if is_fragment() else "layout.html",
             title=title,

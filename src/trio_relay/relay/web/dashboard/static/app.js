@@ -10,3 +10,8 @@ enhanceForms();
 enhanceLists();
 enhanceViews();
 followChanges(document.body.dataset.live);
+
+// Where the navigation is a strip that scrolls, show where we are in it.
+const strip = document.querySelector(".nav");
+const here = strip?.querySelector("[aria-current]");
+if (here && strip.scrollWidth > strip.clientWidth) strip.scrollLeft = here.offsetLeft - strip.clientWidth / 3;
