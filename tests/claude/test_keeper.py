@@ -4,15 +4,19 @@ import itertools
 
 import pytest
 import trio
+import trio.testing
 
 from support.claude_keeper import SESSION, ClaudeStage
+from trio_relay.claude.events import Answer
 from trio_relay.claude.ledger import TELLINGS
 from trio_relay.claude.notices import PAUSE
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.settings import AgentSettings
+from trio_relay.sidecar.claude.outlet import Waiters
 from trio_relay.sidecar.claude.run import Exit
 from trio_relay.sidecar.state_file import State, StateFile
+from trio_relay.supervise import Doorbell
 
 OTHER = "7d0e5e5a-93a1-4a51-8a3b-aaaabbbbcccc"
 
@@ -330,6 +334,38 @@ class TestClaims:
             await stage.send("cap:chat", "whoever can", claimable=True)
             await trio.sleep(5)
             assert len(ann.printed.lines) + len(bob.printed.lines) == 1
+
+
+class TestWaiters:
+    """Where Claude Code has no monitors, a hook's process waits to wake it."""
+
+    async def test_one_waits_and_the_newest_is_the_one(self, nursery: trio.Nursery) -> None:
+        bell, answers = Doorbell(), dict[str, Answer]()
+        waiters = Waiters(bell)
+
+        async def wait(name: str) -> None:
+            answers[name] = await waiters.wait()
+
+        assert not waiters.ready
+        assert not await waiters.say(["nobody hears it"])
+        for name in ("first", "second"):
+            nursery.start_soon(wait, name)
+            await trio.testing.wait_all_tasks_blocked()
+        await bell.wait()
+        assert answers == {"first": Answer()}
+        assert waiters.ready
+        assert await waiters.say(["one", "two"])
+        await trio.testing.wait_all_tasks_blocked()
+        assert answers["second"] == Answer(err="one\ntwo", code=2)
+        assert not waiters.ready
+
+    async def test_one_that_is_gone_is_told_nothing(self) -> None:
+        waiters = Waiters(Doorbell())
+        async with trio.open_nursery() as hook:
+            hook.start_soon(waiters.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            hook.cancel_scope.cancel()
+        assert not waiters.ready
 
 
 @pytest.mark.parametrize("said", ["", "{", "[]", "null", '{"tool_input": 5}', "\x00", "[" * 5000])

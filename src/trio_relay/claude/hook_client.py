@@ -133,9 +133,17 @@ def _wait(pid: int, said: str, command: list[str]) -> dict[str, Any] | None:
     if not is_attended(os.environ) or (known is not None and known >= MONITORS_SINCE):
         return None
     answer = ask(pid, "wait", said, _MONITOR_FIRST)
-    if answer is None and command and _begin(command):
+    if answer is None and command and _lives(pid) and _begin(command):
         answer = ask(pid, "wait", said, 10.0)
     return answer
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _begin(command: list[str]) -> bool:

@@ -14,6 +14,8 @@ import platformdirs
 from trio_relay.claude.hook_client import claude_pid
 
 _STARTED_IN = "CLAUDE_CODE_SESSION_ID"
+#: Set by the SessionStart hook in the shell of the session (`sidecar.claude.hooks`).
+TOLD = "AGENT_RELAY_CLAUDE_AGENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ def kept(environ: Mapping[str, str]) -> Kept | None:
     file = platformdirs.user_state_path("trio-relay") / "claude" / f"{pid}.json"
     try:
         state = msgspec.json.decode(file.read_bytes(), type=_State)
+    except PermissionError:  # a sandbox; its shell was told at the session's start
+        told = environ.get(TOLD)
+        return Kept(told, None) if told else None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     alive = state.pid is not None and _lives(state.pid)
@@ -54,4 +59,3 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-

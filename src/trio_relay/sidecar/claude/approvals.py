@@ -114,7 +114,7 @@ async def _take_back(
         epoch=session.fields.epoch,
     )
     try:
-        known = approval or await session.insist(question)
+        known = await session.insist(question) if approval is None else approval
         await session.insist(partial(approvals.withdraw, session.relay, known.id, body))
     except (StaleInstance, Unregistered):
         raise
