@@ -1,12 +1,15 @@
 """An agent of a program: in the room while its block runs, and honest about what it has done with each message."""
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
 from trio_relay.client import Received, Relay, admin
+from trio_relay.client.sending import EventFields, MessageFields
 from trio_relay.core.model import AgentStatus, Rung
-from trio_relay.core.wire import AgentRegistration
+from trio_relay.core.wire import AgentRegistration, SendRequest
+from trio_relay.core.wire_tasks import IntegrationEvent
 from trio_relay.errors import ConnectionLost, Invalid, NotDelivered, StaleInstance, Unauthorized
 from trio_relay.testing import InsideRelay
 
@@ -164,7 +167,7 @@ async def test_a_sender_may_wait_for_a_rung(relay: Relay, autojump_clock: MockCl
                 await trio.sleep(30)
 
         sent = await ann.send("bob", "one", wait="handed_off")
-        assert 30 <= trio.current_time() < 31
+        assert 30 <= trio.current_time() <= 31
         await relay.send("bob", "two", sender="ann", wait=Rung.HANDED_OFF)
         assert (await rungs(relay, sent.id))[-1] == "settled"
         nursery.cancel_scope.cancel()
@@ -219,9 +222,9 @@ async def test_an_agent_whose_relay_is_away_leaves_soon(
 async def test_a_field_that_no_message_has_is_named(relay: Relay, autojump_clock: MockClock) -> None:
     async with relay.agent("ann") as ann:
         with pytest.raises(Invalid, match="a message has no titel"):
-            await ann.send("bob", "one", titel="x")
+            await ann.send("bob", "one", titel="x")  # type: ignore[call-arg]
         with pytest.raises(Invalid, match="subject"):
-            await ann.send("bob", "one", subject=7)
+            await ann.send("bob", "one", subject=7)  # type: ignore[arg-type]
 
 
 async def test_a_person_is_asked_and_the_answer_awaited(
@@ -275,3 +278,12 @@ async def test_a_token_that_is_revoked_ends_the_block(inside: InsideRelay, autoj
             async with guest.agent("ann"), inside.connect() as owner:
                 await admin.revoke_token(owner.client, (await admin.list_tokens(owner.client))[0].id)
                 await trio.sleep_forever()
+
+
+def test_every_field_of_a_message_and_of_an_event_can_be_given() -> None:
+    for fields, struct, named in (
+        (MessageFields, SendRequest, {"sender", "to", "body"}),
+        (EventFields, IntegrationEvent, {"title"}),
+    ):
+        known = {field.name: field.type for field in msgspec.structs.fields(struct)}
+        assert set(fields.__annotations__) == set(known) - named

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import anyio
 
@@ -16,7 +16,7 @@ from trio_relay.client.http import RelayClient
 from trio_relay.client.outbox import Outbox
 from trio_relay.client.presence import Presence, new_instance
 from trio_relay.client.received import Hand, Inbox, Received, hand_off, settle, take
-from trio_relay.client.sending import Field, deliver, message_of
+from trio_relay.client.sending import MessageFields, deliver, message_of
 from trio_relay.client.work import Claimables, HeldLease, hold_resource
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, Message, SentMessage
@@ -77,7 +77,7 @@ class AgentSession:
         return hold_resource(self, key, ttl)
 
     async def send(
-        self, to: str, body: str, *, wait: Rung | str | None = None, **fields: Field
+        self, to: str, body: str, *, wait: Rung | str | None = None, **fields: Unpack[MessageFields]
     ) -> SentMessage:
         """Send a message; with `wait`, return once every recipient was seen on that rung (``in_context``, …).
 
@@ -92,11 +92,11 @@ class AgentSession:
             await reach(self.relay, sent, Rung(wait))
         return sent
 
-    async def post(self, to: str, body: str, **fields: Field) -> str:
+    async def post(self, to: str, body: str, **fields: Unpack[MessageFields]) -> str:
         """Put a message into the outbox: on disk when this returns, sent in order when the relay is there."""
         return await self._outbox().post(message_of(self.id, to, body, fields))
 
-    async def ask(self, to: str, body: str, **fields: Field) -> Message:
+    async def ask(self, to: str, body: str, **fields: Unpack[MessageFields]) -> Message:
         """Send a message and wait for the first answer. Acknowledgements are no answers; `inbox` does not see it.
 
         Raises:

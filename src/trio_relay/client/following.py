@@ -9,8 +9,9 @@ from trio_relay.core.model import Rung
 from trio_relay.core.wire import Receipt, SentMessage
 from trio_relay.errors import NotDelivered
 
-#: How often receipts are read, seconds.
-LOOK_EVERY = 0.1
+#: Seconds between two looks at the receipts: at first, and after a while.
+FIRST = 0.1
+LOOK_EVERY = 1.0
 
 
 async def reach(
@@ -23,13 +24,14 @@ async def reach(
 ) -> list[Receipt]:
     """Wait until every recipient of `message` (of a claimable: one) was seen on `rung` or above; the ladders then.
 
-    It is looked at `every` so many seconds.
+    It is looked at often at first, later `every` so many seconds.
 
     Raises:
         NotDelivered: it cannot get there any more.
 
     """
     enough = any if message.claimable or one_is_enough else all
+    pause = FIRST
     while True:
         ladders = await insist(lambda: relay.receipts(message.id), DELAYS)
         if ladders and enough(_was_there(ladder, rung) for ladder in ladders):
@@ -37,7 +39,8 @@ async def reach(
         if ladders and not enough(_was_there(each, rung) or each.state not in FINAL for each in ladders):
             ended = ", ".join(f"{ladder.agent_id}: {ladder.state}" for ladder in ladders)
             raise NotDelivered(f"message {message.id} will not be {rung} ({ended})")
-        await anyio.sleep(every)
+        await anyio.sleep(pause)
+        pause = min(pause * 1.2, every)
 
 
 def _was_there(ladder: Receipt, rung: Rung) -> bool:

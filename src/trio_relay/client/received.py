@@ -7,8 +7,9 @@ leaves in any other way (an exception, a ``break``) is not settled: it comes aga
 
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from trio_relay.client.sending import MessageFields
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Message, SentMessage
 from trio_relay.errors import Conflict, NotFound, StaleInstance
@@ -65,9 +66,10 @@ class Received:
         """Whose word it is, as the relay attests it: human, operator, peer, integration."""
         return self.wire.authority
 
-    async def reply(self, body: str, **fields: Any) -> SentMessage:
+    async def reply(self, body: str, **fields: Unpack[MessageFields]) -> SentMessage:
         """Answer its sender; `fields` as of `AgentSession.send`."""
-        return await self._agent.send(self.sender, body, reply_to=self.id, **fields)
+        fields["reply_to"] = self.id
+        return await self._agent.send(self.sender, body, **fields)
 
     async def seen(self, **evidence: Any) -> None:
         """Say that it is in a model's context, and what shows that (ids, never text). It is not done with yet."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import anyio
 
@@ -13,7 +13,7 @@ from trio_relay.client.following import reach
 from trio_relay.client.holding import DELAYS, bare_errors, insist
 from trio_relay.client.http import RelayClient
 from trio_relay.client.outbox import Outbox, default_path
-from trio_relay.client.sending import Field, deliver, message_of
+from trio_relay.client.sending import EventFields, MessageFields, deliver, message_of
 from trio_relay.core.model import Rung
 from trio_relay.core.tasks import ENDED
 from trio_relay.core.wire import Agent, Message, SentMessage
@@ -70,7 +70,13 @@ class Relay:
         )
 
     async def send(
-        self, to: str, body: str, *, sender: str, wait: Rung | str | None = None, **fields: Field
+        self,
+        to: str,
+        body: str,
+        *,
+        sender: str,
+        wait: Rung | str | None = None,
+        **fields: Unpack[MessageFields],
     ) -> SentMessage:
         """Send a message as `sender` without being in the room; the rest as of `AgentSession.send`."""
         sent = await deliver(self.client, message_of(sender, to, body, fields))
@@ -78,7 +84,7 @@ class Relay:
             await reach(self.client, sent, Rung(wait))
         return sent
 
-    async def post(self, to: str, body: str, *, sender: str, **fields: Field) -> str:
+    async def post(self, to: str, body: str, *, sender: str, **fields: Unpack[MessageFields]) -> str:
         """Put a message into the outbox: on disk when this returns, sent in order when the relay is there.
 
         What it is called until then, its idempotency key, is the answer.
@@ -99,7 +105,7 @@ class Relay:
         """Follow what happens (kinds, or families like ``message.*``; none named: everything)."""
         return events.follow(self.client, types=types or None, agent=agent, after=after)
 
-    async def post_event(self, title: str, **fields: Field) -> Task:
+    async def post_event(self, title: str, **fields: Unpack[EventFields]) -> Task:
         """Say, with the token of an integration, that something happened: work for exactly one agent.
 
         `fields`: target, body, type, severity, dedupe_key, … of `IntegrationEvent`. With a `dedupe_key` repeating the

@@ -1,7 +1,7 @@
 """Sending one message, safely: a key made before the first attempt makes every further one harmless."""
 
 import uuid
-from typing import Any
+from typing import Any, TypedDict
 
 import anyio
 import msgspec
@@ -10,14 +10,43 @@ from trio_relay.client.http import RelayClient
 from trio_relay.core.wire import SendRequest, SentMessage
 from trio_relay.errors import ConnectionLost, FieldError, Invalid
 
-#: What a field of a message may be.
-Field = Any
+
+class MessageFields(TypedDict, total=False):
+    """What a message may carry beside sender, target and body; what each means stands in `SendRequest`."""
+
+    subject: str | None
+    channel: str | None
+    reply_to: int | None
+    claimable: bool
+    type: str | None
+    meta: dict[str, Any]
+    idempotency_key: str | None
+    allow_unknown: bool
+    ttl_ms: int | None
+    supersedes: int | None
+    collapse_key: str | None
+
+
+class EventFields(TypedDict, total=False):
+    """What an integration's event may carry beside its title; what each means stands in `IntegrationEvent`."""
+
+    type: str
+    severity: str
+    dedupe_key: str | None
+    body: str
+    target: str | None
+    channel: str | None
+    external_url: str | None
+    metadata: dict[str, Any]
+    status: str | None
+
+
 #: Pauses between the attempts to send when the relay does not answer, seconds; after the last it is away.
 _ATTEMPTS = (0.5, 1.5)
-_FIELDS = {field.name for field in msgspec.structs.fields(SendRequest)} - {"sender", "to", "body"}
+_FIELDS = frozenset(MessageFields.__annotations__)
 
 
-def message_of(sender: str, to: str, body: str, fields: dict[str, Field]) -> SendRequest:
+def message_of(sender: str, to: str, body: str, fields: MessageFields) -> SendRequest:
     """Make a message, with a key of its own unless it has one.
 
     Raises:
@@ -28,7 +57,7 @@ def message_of(sender: str, to: str, body: str, fields: dict[str, Field]) -> Sen
     if unknown:
         expected = FieldError(unknown[0], f"expected one of {', '.join(sorted(_FIELDS))}")
         raise Invalid(f"a message has no {unknown[0]}", fields=(expected,))
-    given = {name: value for name, value in fields.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     request = SendRequest(sender=sender, to=to, body=body, **{"idempotency_key": uuid.uuid4().hex, **given})
     try:
         return msgspec.convert(msgspec.to_builtins(request), SendRequest)

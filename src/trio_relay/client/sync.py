@@ -5,13 +5,13 @@ after any other error: claims are given back, the agent goes offline. Where the 
 whose lease is lost, a synchronous block cannot be stopped: `lost` says so at its end, and while it runs.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import anyio
 from anyio.abc import TaskStatus
@@ -26,7 +26,7 @@ from trio_relay.client.holding import bare_errors
 from trio_relay.client.http import RelayClient
 from trio_relay.client.outbox import Entry, Outbox
 from trio_relay.client.presence import Presence
-from trio_relay.client.sending import Field
+from trio_relay.client.sending import EventFields, MessageFields
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import Agent, Message, SentMessage
 from trio_relay.core.wire_approvals import Approval
@@ -132,7 +132,7 @@ class Received:
         """Whether it is settled."""
         return self._inner.settled
 
-    def reply(self, body: str, **fields: Field) -> SentMessage:
+    def reply(self, body: str, **fields: Unpack[MessageFields]) -> SentMessage:
         """Answer its sender."""
         return self._thread.run(self._inner.reply, body, **fields)
 
@@ -248,18 +248,20 @@ class AgentSession:
         *,
         wait: Rung | str | None = None,
         timeout: float | None = None,
-        **fields: Field,
+        **fields: Unpack[MessageFields],
     ) -> SentMessage:
         """Send a message; with `wait`, return once every recipient was seen on that rung; TimeoutError if not by then."""
         sending = partial(self._inner.send, to, body, wait=wait, **fields)
         sent: SentMessage = self._thread.run(_within, timeout, sending)
         return sent
 
-    def post(self, to: str, body: str, **fields: Field) -> str:
+    def post(self, to: str, body: str, **fields: Unpack[MessageFields]) -> str:
         """Put a message into the outbox."""
         return self._thread.run(self._inner.post, to, body, **fields)
 
-    def ask(self, to: str, body: str, *, timeout: float | None = None, **fields: Field) -> Message:
+    def ask(
+        self, to: str, body: str, *, timeout: float | None = None, **fields: Unpack[MessageFields]
+    ) -> Message:
         """Send a message and wait for the first answer; TimeoutError if none comes."""
         answer: Message = self._thread.run(_within, timeout, partial(self._inner.ask, to, body, **fields))
         return answer
@@ -329,18 +331,36 @@ class Relay:
         return self._thread.run(function, *args, **kwargs)
 
     @contextmanager
-    def agent(self, agent_id: str, **described: Any) -> Iterator[AgentSession]:
-        """Be in the room as an agent while the block runs; tags, capabilities, channels, label, meta."""
-        with _Block(self._thread, self._inner.agent(agent_id, **described)) as inner:
+    def agent(
+        self,
+        agent_id: str,
+        *,
+        tags: Sequence[str] = (),
+        capabilities: Sequence[str] = (),
+        channels: Sequence[str] = (),
+        label: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> Iterator[AgentSession]:
+        """Be in the room as an agent while the block runs."""
+        joining = self._inner.agent(
+            agent_id, tags=tags, capabilities=capabilities, channels=channels, label=label, meta=meta
+        )
+        with _Block(self._thread, joining) as inner:
             yield AgentSession(self._thread, inner)
 
     def send(
-        self, to: str, body: str, *, sender: str, wait: Rung | str | None = None, **fields: Field
+        self,
+        to: str,
+        body: str,
+        *,
+        sender: str,
+        wait: Rung | str | None = None,
+        **fields: Unpack[MessageFields],
     ) -> SentMessage:
         """Send a message as `sender` without being in the room."""
         return self._thread.run(self._inner.send, to, body, sender=sender, wait=wait, **fields)
 
-    def post(self, to: str, body: str, *, sender: str, **fields: Field) -> str:
+    def post(self, to: str, body: str, *, sender: str, **fields: Unpack[MessageFields]) -> str:
         """Put a message into the outbox."""
         return self._thread.run(self._inner.post, to, body, sender=sender, **fields)
 
@@ -364,7 +384,7 @@ class Relay:
         while True:
             yield self._thread.run(stream.__anext__)
 
-    def post_event(self, title: str, **fields: Field) -> Task:
+    def post_event(self, title: str, **fields: Unpack[EventFields]) -> Task:
         """Say, with the token of an integration, that something happened."""
         return self._thread.run(self._inner.post_event, title, **fields)
 
