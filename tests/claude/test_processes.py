@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,6 @@ from trio_relay.client import RelayClient
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import Agent, AgentRegistration, SendRequest
 
-SESSION = "5f0c2f1e-9a55-4d42-8f0e-1234567890ab"
 PATIENCE = 60
 
 
@@ -37,6 +37,7 @@ class Pretended:
     relay_url: str
     ai_agent: str
     process: "subprocess.Popen[bytes]"
+    session: str = field(default_factory=lambda: str(uuid.uuid4()))
     files: dict[str, bytes] = field(default_factory=lambda: marketplace(sys.executable, {}))
 
     @property
@@ -46,7 +47,7 @@ class Pretended:
             AGENT_RELAY_URL=self.relay_url,
             AI_AGENT=self.ai_agent,
             CLAUDE_PID=str(self.process.pid),
-            CLAUDE_CODE_SESSION_ID=SESSION,
+            CLAUDE_CODE_SESSION_ID=self.session,
             CLAUDE_CODE_ENTRYPOINT="cli",
         )
 
@@ -75,7 +76,7 @@ class Pretended:
 
     def hook(self, event: str, **said: Any) -> "subprocess.CompletedProcess[str]":
         """Run a hook to its end."""
-        given = json.dumps({"hook_event_name": event, "session_id": SESSION, **said})
+        given = json.dumps({"hook_event_name": event, "session_id": self.session, **said})
         env = self.environment | {"CLAUDE_ENV_FILE": str(self.home / "exported")}
         return subprocess.run(
             self.command(event),
@@ -115,11 +116,13 @@ def claude(relay: ServingRelay, tmp_path: Path) -> Iterator[Pretended]:
         pytest.fail(f"left behind: {left}")
 
 
-async def there(relay: RelayClient, status: AgentStatus, *, besides: str | None = None) -> Agent:
+async def there(
+    relay: RelayClient, session: str, status: AgentStatus, *, besides: str | None = None
+) -> Agent:
     """The session's agent, once it is so; another instance than `besides`."""
     with trio.fail_after(PATIENCE):
         while True:
-            for agent in await relay.agents(thread=SESSION):
+            for agent in await relay.agents(thread=session):
                 if agent.status is status and agent.instance_id != besides:
                     return agent
             await trio.sleep(0.05)
@@ -155,7 +158,7 @@ async def test_a_session_with_a_monitor(claude: Pretended) -> None:
 
     async with RelayClient.open(claude.relay_url) as relay:
         first = claude.monitor()
-        agent = await there(relay, AgentStatus.IDLE)
+        agent = await there(relay, claude.session, AgentStatus.IDLE)
         second = claude.monitor()
         started = claude.hook("SessionStart", source="startup")
         said = json.loads(started.stdout)["hookSpecificOutput"]
@@ -165,7 +168,7 @@ async def test_a_session_with_a_monitor(claude: Pretended) -> None:
         allowed = claude.hook("PreToolUse", tool_name="Bash", tool_input={"command": "trio-relay read 1"})
         assert json.loads(allowed.stdout)["hookSpecificOutput"]["permissionDecision"] == "allow"
         assert claude.hook("UserPromptSubmit", prompt="go").stdout == ""
-        await there(relay, AgentStatus.BUSY)
+        await there(relay, claude.session, AgentStatus.BUSY)
         assert claude.hook("Stop").stdout == ""
 
         number = await write(relay, agent.id, "hello")
@@ -173,14 +176,14 @@ async def test_a_session_with_a_monitor(claude: Pretended) -> None:
 
         first.terminate()
         first.communicate(timeout=PATIENCE)
-        now = await there(relay, AgentStatus.IDLE, besides=agent.instance_id)
+        now = await there(relay, claude.session, AgentStatus.IDLE, besides=agent.instance_id)
         assert now.id == agent.id
         assert str(number) in await line_of(second), "nobody has fetched it"
 
         claude.kill()
         second.communicate(timeout=PATIENCE)
         assert second.returncode == 0
-        await there(relay, AgentStatus.OFFLINE)
+        await there(relay, claude.session, AgentStatus.OFFLINE)
     await gone(claude)
 
 
@@ -188,13 +191,13 @@ async def test_a_session_without_monitors_is_woken_by_its_waiter(claude: Pretend
     claude.ai_agent = "claude-code_2-1-197_harness"
     async with RelayClient.open(claude.relay_url) as relay:
         waiter = claude.waiter()
-        agent = await there(relay, AgentStatus.IDLE)
+        agent = await there(relay, claude.session, AgentStatus.IDLE)
         number = await write(relay, agent.id, "hello")
         said = await trio.to_thread.run_sync(lambda: waiter.communicate(timeout=PATIENCE))
         assert (waiter.returncode, said[0]) == (2, "")
         assert said[1].startswith(f'relay message {number} from peer alice: "hello"')
         claude.kill()
-        await there(relay, AgentStatus.OFFLINE)
+        await there(relay, claude.session, AgentStatus.OFFLINE)
     await gone(claude)
 
 
