@@ -141,7 +141,7 @@ async def _answer(connector: Connector, spool: Spool, scope: Any, receive: Any) 
     if method != "POST":
         raise Refusal(405, "method_not_allowed", "deliveries go to POST /")
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    body = await _body(receive, connector.largest)
+    body = await _body(headers, receive, connector.largest)
     try:
         if connector.check is not None:
             connector.check(headers, body)
@@ -163,7 +163,10 @@ async def _say(send: Any, status: int, answer: dict[str, Any]) -> None:
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
-async def _body(receive: Any, largest: int) -> bytes:
+async def _body(headers: dict[str, str], receive: Any, largest: int) -> bytes:
+    too_large = Refusal(413, "too_large", f"the body has more than {largest} bytes")
+    if int(headers.get("content-length", "0")) > largest:  # the server lets only numbers through
+        raise too_large
     pieces: list[bytes] = []
     size = 0
     with trio.move_on_after(PATIENCE) as waiting:
@@ -174,7 +177,7 @@ async def _body(receive: Any, largest: int) -> bytes:
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > largest:
-                raise Refusal(413, "too_large", f"the body has more than {largest} bytes")
+                raise too_large
             if not message.get("more_body", False):
                 break
     if waiting.cancelled_caught:
