@@ -4,13 +4,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from trio_relay.client import leases
 from trio_relay.client.sync import Relay, connect
 from trio_relay.core.wire import AgentRegistration
+from trio_relay.core.wire_rooms import LeaseChange
 from trio_relay.errors import ConnectionLost, StaleInstance
 from trio_relay.testing import ServedRelay, serve_relay
 
@@ -76,6 +79,16 @@ def test_whoever_is_replaced_is_stopped_and_told(relay: Relay) -> None:
         old.receive()
 
 
+def test_a_block_whose_lease_is_lost_can_see_it(relay: Relay) -> None:
+    with relay.agent("holder") as me, me.lease("port:1", ttl=1) as lease:
+        change = LeaseChange(key="port:1", holder="holder", lease_token=lease.token)
+        relay.run(leases.release, relay.client, change)
+        deadline = time.monotonic() + 60
+        while not lease.lost and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert lease.lost
+
+
 def test_the_outbox_waits_for_the_relay(served: ServedRelay, relay: Relay, tmp_path: Path) -> None:
     relay.run(relay.client.register, AgentRegistration(id="later"))
     with connect("http://127.0.0.1:1", outbox=tmp_path / "out.db") as away:
@@ -93,6 +106,7 @@ def test_the_outbox_waits_for_the_relay(served: ServedRelay, relay: Relay, tmp_p
 
 PROGRAM = """
 import sys
+from trio_relay.client import leases
 from trio_relay.client.sync import connect
 with connect(sys.argv[1]) as relay, relay.agent("stopped") as me:
     print("there", flush=True)

@@ -4,9 +4,11 @@
 relay.py      `connect` and `Relay`: what a program can do with a relay
 agent.py      `AgentSession`: an agent in the room while a block runs; presence.py keeps it there
 received.py   a message in hand, and when it is done with; arrivals.py what nobody has taken up yet
+outbox.py     what was said while the relay was away
 work.py       claims and leases, as cancel scopes with a moving deadline
 http.py       `RelayClient`: one method an API call; admin, approvals, events, leases, pairs, tasks: further calls
-connection.py the HTTP library; problems.py what a refusal is
+sync.py       all of that without an event loop; portal.py is the way to the loop behind it
+connection.py the HTTP library; plain.py does without one, for commands; problems.py what a refusal is
 ```
 """
 

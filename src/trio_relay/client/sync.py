@@ -6,26 +6,22 @@ whose lease is lost, a synchronous block cannot be stopped: `lost` says so at it
 """
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
-import anyio
-from anyio.abc import TaskStatus
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import start_blocking_portal
 
 from trio_relay.client import agent as agents
 from trio_relay.client import received as messages
 from trio_relay.client import relay as relays
 from trio_relay.client import work as works
 from trio_relay.client.events import Event, EventStream
-from trio_relay.client.holding import bare_errors
 from trio_relay.client.http import RelayClient
 from trio_relay.client.outbox import Entry, Outbox
-from trio_relay.client.presence import Presence
+from trio_relay.client.portal import Block, LoopThread, within
 from trio_relay.client.sending import EventFields, MessageFields
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import Agent, Message, SentMessage
@@ -35,84 +31,10 @@ from trio_relay.core.wire_tasks import Task
 T = TypeVar("T")
 
 
-class _Left(Exception):  # noqa: N818  # a message from one thread to another
-    """The synchronous block has ended with an error."""
-
-
-class _Thread:
-    """The thread with the loop, as the face of one object sees it. `presence` ends what is waited for when it is over."""
-
-    def __init__(self, portal: BlockingPortal, presence: Presence | None = None) -> None:
-        self.portal = portal
-        self._presence = presence
-
-    def of(self, presence: Presence) -> "_Thread":
-        """The same, for what belongs to an agent."""
-        return _Thread(self.portal, presence)
-
-    def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
-        """Run a coroutine function there, and wait; an error here (Ctrl-C) cancels it."""
-        future: Future[T] = self.portal.start_task_soon(self._guarded, lambda: function(*args, **kwargs))
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def _guarded(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        if self._presence is None:
-            return await call()
-        presence = self._presence
-        with bare_errors():
-            async with anyio.create_task_group() as group:
-
-                async def stop() -> None:
-                    await presence.over.wait()
-                    assert presence.error is not None
-                    raise presence.error
-
-                group.start_soon(stop)
-                answer = await call()
-                group.cancel_scope.cancel()
-        return answer
-
-
-class _Block(Generic[T]):
-    """An asynchronous block, entered and left from here."""
-
-    def __init__(self, thread: _Thread, opening: AbstractAsyncContextManager[T]) -> None:
-        self._portal = thread.portal
-        self._opening = opening
-        self._failed = False
-
-    def __enter__(self) -> T:
-        self._future, value = self._portal.start_task(self._run)
-        opened: T = value
-        return opened
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._failed = kind is not None
-        self._portal.call(self._left.set)
-        try:
-            self._future.result()
-        except _Left:
-            return
-
-    async def _run(self, *, task_status: TaskStatus[T]) -> None:
-        self._left = anyio.Event()
-        async with self._opening as value:
-            task_status.started(value)
-            await self._left.wait()
-            if self._failed:
-                raise _Left
-
-
 class Received:
     """A message for this agent; see `trio_relay.client.received.Received`. `wire` is the whole of it."""
 
-    def __init__(self, thread: _Thread, inner: messages.Received) -> None:
+    def __init__(self, thread: LoopThread, inner: messages.Received) -> None:
         self._thread = thread
         self._inner = inner
         self.wire = inner.wire
@@ -159,10 +81,10 @@ class Received:
 class Work(Received):
     """A claimed message. ``with work:`` keeps the claim; the end of the block completes it, an error gives it back."""
 
-    def __init__(self, thread: _Thread, inner: works.Work) -> None:
+    def __init__(self, thread: LoopThread, inner: works.Work) -> None:
         super().__init__(thread, inner)
         self._work = inner
-        self._block = _Block(thread, inner)
+        self._block = Block(thread, inner)
         self.task_id = inner.task_id
 
     @property
@@ -208,7 +130,7 @@ class Work(Received):
 class AgentSession:
     """An agent that is in the room; see `trio_relay.client.agent.AgentSession`. Waits take a `timeout`, in seconds."""
 
-    def __init__(self, thread: _Thread, inner: agents.AgentSession) -> None:
+    def __init__(self, thread: LoopThread, inner: agents.AgentSession) -> None:
         self._thread = thread.of(inner.presence)
         self._inner = inner
         self.id = inner.id
@@ -218,28 +140,28 @@ class AgentSession:
         inbox = self._inner.inbox(manual=manual)
         while True:
             try:
-                message = self._thread.run(_within, timeout, inbox.__anext__)
+                message = self._thread.run(within, timeout, inbox.__anext__)
             except TimeoutError:
                 return
             yield Received(self._thread, message)
 
     def receive(self, timeout: float | None = None) -> Received:
         """Wait for one message; TimeoutError if none comes."""
-        return Received(self._thread, self._thread.run(_within, timeout, self._inner.receive))
+        return Received(self._thread, self._thread.run(within, timeout, self._inner.receive))
 
     def claimables(self, timeout: float | None = None) -> Iterator[Work]:
         """The work there is, each claimed; with `timeout`, until there was none for so long."""
         claimables = self._inner.claimables()
         while True:
             try:
-                work = self._thread.run(_within, timeout, claimables.__anext__)
+                work = self._thread.run(within, timeout, claimables.__anext__)
             except TimeoutError:
                 return
             yield Work(self._thread, work)
 
     def lease(self, key: str, ttl: float = 60.0) -> AbstractContextManager[works.HeldLease]:
         """Hold a named resource for a block."""
-        return _Block(self._thread, self._inner.lease(key, ttl))
+        return Block(self._thread, self._inner.lease(key, ttl))
 
     def send(
         self,
@@ -252,7 +174,7 @@ class AgentSession:
     ) -> SentMessage:
         """Send a message; with `wait`, return once every recipient was seen on that rung; TimeoutError if not by then."""
         sending = partial(self._inner.send, to, body, wait=wait, **fields)
-        sent: SentMessage = self._thread.run(_within, timeout, sending)
+        sent: SentMessage = self._thread.run(within, timeout, sending)
         return sent
 
     def post(self, to: str, body: str, **fields: Unpack[MessageFields]) -> str:
@@ -263,7 +185,7 @@ class AgentSession:
         self, to: str, body: str, *, timeout: float | None = None, **fields: Unpack[MessageFields]
     ) -> Message:
         """Send a message and wait for the first answer; TimeoutError if none comes."""
-        answer: Message = self._thread.run(_within, timeout, partial(self._inner.ask, to, body, **fields))
+        answer: Message = self._thread.run(within, timeout, partial(self._inner.ask, to, body, **fields))
         return answer
 
     def ask_person(
@@ -284,7 +206,7 @@ class AgentSession:
 class OutboxFace:
     """What waits to be sent; see `trio_relay.client.outbox.Outbox`."""
 
-    def __init__(self, thread: _Thread, inner: Outbox) -> None:
+    def __init__(self, thread: LoopThread, inner: Outbox) -> None:
         self._thread = thread
         self._inner = inner
 
@@ -306,13 +228,13 @@ class OutboxFace:
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until nothing waits any more; TimeoutError if something still does."""
-        self._thread.run(_within, timeout, self._inner.flush)
+        self._thread.run(within, timeout, self._inner.flush)
 
 
 class Relay:
     """A relay; see `trio_relay.client.relay.Relay`."""
 
-    def __init__(self, thread: _Thread, inner: relays.Relay) -> None:
+    def __init__(self, thread: LoopThread, inner: relays.Relay) -> None:
         self._thread = thread
         self._inner = inner
 
@@ -345,7 +267,7 @@ class Relay:
         joining = self._inner.agent(
             agent_id, tags=tags, capabilities=capabilities, channels=channels, label=label, meta=meta
         )
-        with _Block(self._thread, joining) as inner:
+        with Block(self._thread, joining) as inner:
             yield AgentSession(self._thread, inner)
 
     def send(
@@ -377,7 +299,7 @@ class Relay:
         self, *types: str, agent: str | None = None, after: int | None = None
     ) -> Iterator[Iterator[Event]]:
         """Follow what happens."""
-        with _Block(self._thread, self._inner.events(*types, agent=agent, after=after)) as stream:
+        with Block(self._thread, self._inner.events(*types, agent=agent, after=after)) as stream:
             yield self._follow(stream)
 
     def _follow(self, stream: EventStream) -> Iterator[Event]:
@@ -390,7 +312,7 @@ class Relay:
 
     def wait_for_task(self, task_id: int, timeout: float | None = None) -> Task:
         """Wait until a task has ended; TimeoutError if it has not by then."""
-        task: Task = self._thread.run(_within, timeout, partial(self._inner.wait_for_task, task_id))
+        task: Task = self._thread.run(within, timeout, partial(self._inner.wait_for_task, task_id))
         return task
 
 
@@ -404,11 +326,6 @@ def connect(
 ) -> Iterator[Relay]:
     """Talk to the relay at `url`, as `trio_relay.client.connect` does."""
     with start_blocking_portal("trio") as portal:
-        thread = _Thread(portal)
-        with _Block(thread, relays.connect(url, token, outbox=outbox, timeout=timeout)) as inner:
+        thread = LoopThread(portal)
+        with Block(thread, relays.connect(url, token, outbox=outbox, timeout=timeout)) as inner:
             yield Relay(thread, inner)
-
-
-async def _within(seconds: float | None, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    with anyio.fail_after(seconds):
-        return await call()
