@@ -227,8 +227,8 @@ def test_work_is_claimed_given_back_and_completed(env: dict[str, str]) -> None:
 def test_a_command_is_run_with_the_claim_and_completes_it(env: dict[str, str]) -> None:
     ok(call("inbox", env=env))
     work = str(sent(env, ME, "make it so", "--from", "ben", "--claimable"))
-    look = f"import os, sys; sys.exit(3 if os.environ['TRIO_RELAY_MESSAGE'] == '{work}' else 9)"
-    assert call("claim", work, "--", sys.executable, "-c", look, env=env).exit_code == 3
+    look = f"import os, sys; sys.exit(7 if os.environ['TRIO_RELAY_MESSAGE'] == '{work}' else 9)"
+    assert call("claim", work, "--", sys.executable, "-c", look, env=env).exit_code == 7
     assert json.loads(ok(call("read", work, "--peek", "--json", env=env)))["claimedBy"] is None
     ok(call("claim", work, "--", sys.executable, "-c", "pass", env=env))
     assert "completed" in ok(call("events", "--types", "message.*", "--last", "5", env=env))

@@ -8,7 +8,7 @@ from trio_relay.cli.calling import call_relay, examples, json_option, relay_opti
 from trio_relay.cli.credentials import forget, remember
 from trio_relay.cli.environment import agent_settings
 from trio_relay.cli.params import DURATION, ID
-from trio_relay.cli.terminal import echo_json, local_time, printable
+from trio_relay.cli.terminal import console, echo_json, local_time, printable
 from trio_relay.client import admin
 from trio_relay.client.plain import PlainRelay, finished
 from trio_relay.core.access import Scope
@@ -86,9 +86,9 @@ def list_(*, everything: bool, as_json: bool, relay_url: str | None) -> None:
     if as_json:
         echo_json(found)
         return
-    for token in found:
-        click.echo(_line(token))
-    if not found:
+    if found:
+        _print_table(found)
+    else:
         click.echo("No tokens have been minted." if everything else "No token counts.")
 
 
@@ -167,13 +167,25 @@ def join(*, url: str, ticket: str | None, agent: str | None, leave: bool, as_jso
     click.echo(f"Next: AGENT_RELAY_URL={printable(url)} trio-relay agents")
 
 
-def _line(token: Token) -> str:
-    state = (
-        "revoked"
-        if token.revoked_at
-        else f"until {local_time(token.expires_at)}"
-        if token.expires_at
-        else "lasting"
-    )
-    bound = printable(token.agent_id) if token.agent_id else "any agent"
-    return f"{token.id:>4}  {printable(token.name):<16} {bound:<28} {token.authority:<9} {','.join(token.scopes)}  {state}"
+def _print_table(found: list[Token]) -> None:
+    from rich.table import Table  # noqa: PLC0415  # only where a table is drawn
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("id", justify="right", no_wrap=True)
+    for name, ratio in (("name", 2), ("agent", 3), ("word", 1), ("may", 2), ("counts", 2)):
+        table.add_column(name, overflow="fold", ratio=ratio)
+    for token in found:
+        over = token.revoked_at is not None
+        until = f"until {local_time(token.expires_at)}" if token.expires_at else "until revoked"
+        table.add_row(
+            str(token.id),
+            Text(printable(token.name)),
+            Text(
+                printable(token.agent_id) if token.agent_id else "any", style="" if token.agent_id else "dim"
+            ),
+            Text(token.authority),
+            Text(" ".join(token.scopes), style="dim"),
+            Text("revoked" if over else until, style="red" if over else "dim"),
+        )
+    console().print(table)

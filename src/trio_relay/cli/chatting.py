@@ -4,6 +4,7 @@ Three tasks over one conversation: `Chat.receive` shows what comes, `Chat.speak`
 tells how far each line has got. Where lines come from and where they are shown is handed in.
 """
 
+import os
 import random
 import sys
 import uuid
@@ -51,7 +52,7 @@ async def run_chat(
     """Chat until the input ends or a signal comes; answer the exit code if it was a signal."""
     person = sys.stdin.isatty() and sys.stdout.isatty()
     await _known(relay, target)
-    terminal = Terminal("> ") if person else None
+    terminal = Terminal("> ") if person and os.environ.get("TERM") != "dumb" else None
     face: Face = terminal or Pipe()
     async with (
         as_a_person(relay, me, RelayClient.open) if person else nullcontext(relay) as speaking,

@@ -20,7 +20,7 @@ from trio_relay.cli.claude_session import kept
 from trio_relay.cli.completing import agent_ids
 from trio_relay.cli.environment import own_agent_id, sidecar_settings
 from trio_relay.cli.failures import BAD_INPUT, Failure
-from trio_relay.cli.mcp import sessions_of
+from trio_relay.cli.mcp import SESSION_VARIABLES, sessions_of
 from trio_relay.core.targets import check_agent_id
 from trio_relay.errors import Refused
 from trio_relay.mcp.speaker import Origin, Speaker, speaker_of
@@ -79,7 +79,8 @@ async def own_agent(relay: "RelayClient", given: str | None) -> Speaker:
     sessions = sessions_of(os.environ)
     where = f"no agent has registered session {sessions[0]}" if sessions else "this is no agent's session"
     raise Failure(
-        f"{where}: run it in one that `codex-relay` has started, or name the agent with --agent "
+        f"{where} (looked at: your token, {', '.join(SESSION_VARIABLES)}, state files, parent processes): run it in "
+        "one that `codex-relay` has started or that has the Claude Code plugin, or name the agent with --agent "
         "(`trio-relay agents` lists them); `trio-relay send` writes as yourself",
         BAD_INPUT,
     )
