@@ -6,7 +6,7 @@ import trio
 from support.relay import EPOCH, Room
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import AgentRegistration, SendRequest
-from trio_relay.relay.series import KEPT, MINUTE, Series, Spread
+from trio_relay.relay.series import MINUTE, MINUTES, QUARTER, QUARTERS, Series, Spread
 
 
 class Clock:
@@ -48,7 +48,7 @@ def test_each_minute_holds_what_happened_in_it() -> None:
     series.answered(0.004)
     series.polling(7)
     series.polling(5)
-    spans = [span for span in series.spans(4) if span is not None]
+    spans = [span for span in series.hour() if span is not None]
     assert [span.sends for span in spans] == [3, 0, 1]
     assert dict(spans[0].rungs) == {"queued": 4}
     assert [spans[2].in_context.count, spans[2].answered.count, spans[2].requests.count] == [1, 1, 1]
@@ -57,29 +57,47 @@ def test_each_minute_holds_what_happened_in_it() -> None:
 
 
 def test_before_the_relay_began_nothing_is_known() -> None:
-    assert [span is None for span in Series(Clock()).spans(60)] == [True] * 59 + [False]
+    series = Series(Clock())
+    assert [span is None for span in series.hour()] == [True] * (MINUTES - 1) + [False]
+    assert [span is None for span in series.day()] == [True] * (QUARTERS - 1) + [False]
 
 
-def test_several_minutes_together() -> None:
+def test_the_quarters_of_a_day_hold_what_their_minutes_held() -> None:
     clock = Clock()
     series = Series(clock)
-    for _ in range(30):
+    for minute in range(40):
+        clock.now = EPOCH + minute * MINUTE
         series.add({("event", "message.new"): 2}, [(Rung.IN_CONTEXT, 100)])
-        clock.now += MINUTE
-    spans = [span for span in series.spans(60, step=10) if span is not None]
-    assert sum(span.sends for span in spans) == 60
-    assert sum(span.in_context.count for span in spans) == 30
-    assert all(span.at % (10 * MINUTE) == 0 for span in spans)
+        series.polling(minute)
+    quarters = [span for span in series.day() if span is not None]
+    assert [span.at for span in quarters] == [EPOCH + number * QUARTER * MINUTE for number in range(3)]
+    assert [span.sends for span in quarters] == [30, 30, 20]  # the present minute too
+    assert [span.in_context.count for span in quarters] == [15, 15, 10]
+    assert [span.polls for span in quarters] == [14, 29, 39]
+    assert series.day() == series.day()  # looking changes nothing
+    clock.now += MINUTE
+    series.polling(0)
+    assert [span.sends for span in series.day() if span is not None] == [30, 30, 20]
 
 
-def test_what_is_older_than_a_day_is_forgotten() -> None:
+def test_what_is_old_is_forgotten() -> None:
     clock = Clock()
     series = Series(clock)
-    for _ in range(3 * KEPT):
+    for _ in range(3 * QUARTER * QUARTERS):
         series.polling(1)
         clock.now += MINUTE
-    assert len(series._minutes) == KEPT
-    assert series.spans(KEPT)[0] is not None
+    assert (len(series._minutes), len(series._quarters)) == (MINUTES, QUARTERS)
+    assert series.hour()[0] is not None
+    assert series.day()[0] is not None
+
+
+def test_a_clock_that_is_set_back_counts_nothing_twice() -> None:
+    clock = Clock()
+    series = Series(clock)
+    for minute in (0, 10, 5, 10, 20):
+        clock.now = EPOCH + minute * MINUTE
+        series.add({("event", "message.new"): 1})
+    assert [span.sends for span in series.day() if span is not None] == [4, 1]
 
 
 async def test_a_message_is_timed_from_its_acceptance(room: Room) -> None:
@@ -90,7 +108,7 @@ async def test_a_message_is_timed_from_its_acceptance(room: Room) -> None:
         await room.relay.report(sent.id, "b", Rung.IN_CONTEXT, {})
     await trio.sleep(3)
     await room.relay.send(SendRequest(sender="b", to="a", body="y", reply_to=sent.id, allow_unknown=True))
-    span = room.service.metrics.series.spans(1)[0]
+    span = room.service.metrics.series.hour()[-1]
     assert span is not None
     assert span.sends == 2
     assert span.rungs["in_context"] == 1
@@ -103,6 +121,6 @@ async def test_a_message_is_timed_from_its_acceptance(room: Room) -> None:
 async def test_a_poll_that_waits_is_no_slow_request(room: Room) -> None:
     await room.relay.register(AgentRegistration(id="b", ready=True))
     await room.http("GET", "/api/messages?for=b&unread=true&wait=30")
-    (span,) = room.service.metrics.series.spans(1)
+    span = room.service.metrics.series.hour()[-1]
     assert span is not None
     assert (span.polls, span.requests.count) == (1, 1)

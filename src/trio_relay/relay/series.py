@@ -1,8 +1,8 @@
-"""What happened when: one row a minute of the last day, kept in memory for the plots of the dashboard.
+"""What happened when: every minute of the last hour, every quarter of the last day, in memory, for the dashboard's plots.
 
-A minute costs a few counters and three histograms whose bins grow by a fifth, so a day costs a few megabytes at most
-and an observation a microsecond, however busy the relay is. It begins empty when the process does, and holds
-what this process did: with several relays on one database each has its own.
+A span is a few counters and three histograms whose bins grow by a fifth, and there are 160 of them, so they cost a megabyte
+at most and an observation a few microseconds, however busy the relay is. They begin empty when the process does, and hold what
+this process did: with several relays on one database each has its own.
 """
 
 import math
@@ -13,21 +13,19 @@ from dataclasses import dataclass, field
 from trio_relay.core.model import Rung
 
 MINUTE = 60_000
-#: Minutes that are kept.
-KEPT = 24 * 60
+#: Minutes in a longer span, and how many of either are told of.
+QUARTER, MINUTES, QUARTERS = 15, 60, 96
 #: Bins of a histogram between a number and its double: what is read from it is at most 9 % off.
 _BINS = 4
 _SMALLEST = 0.01
 
 
+@dataclass(slots=True)
 class Spread:
     """Durations in ms, as a histogram of growing bins."""
 
-    __slots__ = ("bins", "count")
-
-    def __init__(self) -> None:
-        self.bins: Counter[int] = Counter()
-        self.count = 0
+    bins: Counter[int] = field(default_factory=Counter)
+    count: int = 0
 
     def add(self, ms: float) -> None:
         """Count one duration."""
@@ -73,11 +71,14 @@ class Span:
 
 
 class Series:
-    """The minutes of the last day. `now` answers Unix ms."""
+    """The last hour and the last day. `now` answers Unix ms."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
+        #: Spans by their number since the epoch: the minutes, and the quarters without the present minute.
         self._minutes: dict[int, Span] = {}
+        self._quarters: dict[int, Span] = {}
+        self._present: int | None = None
         #: Since when there is something to know, Unix ms.
         self.since = now()
 
@@ -101,30 +102,47 @@ class Series:
         minute = self._minute()
         minute.polls = max(minute.polls, polls)
 
-    def spans(self, minutes: int, *, step: int = 1) -> list[Span | None]:
-        """The last so many `minutes`, `step` of them together, oldest first; None: before this process began.
+    def hour(self) -> list[Span | None]:
+        """The minutes of the last hour, oldest first, the present one last; None: before this process began."""
+        self._minute()
+        return self._last(MINUTES, MINUTE, self._minutes)
 
-        The last one is the present one, which is not over.
-        """
-        last = self._now() // MINUTE // step
-        first_known = self.since // MINUTE // step
-        found: list[Span | None] = []
-        for number in range(last - minutes // step + 1, last + 1):
-            if number < first_known:
-                found.append(None)
-                continue
-            span = Span(number * step * MINUTE)
-            for minute in range(number * step, (number + 1) * step):
-                if minute in self._minutes:
-                    span.merge(self._minutes[minute])
-            found.append(span)
-        return found
+    def day(self) -> list[Span | None]:
+        """The quarters of the last day, oldest first, the present one last; None: before this process began."""
+        minute = self._minute()
+        found = self._last(QUARTERS, QUARTER * MINUTE, self._quarters)
+        present = Span(self._now() // MINUTE // QUARTER * QUARTER * MINUTE)
+        if found[-1] is not None:
+            present.merge(found[-1])
+        present.merge(minute)
+        return [*found[:-1], present]
+
+    def _last(self, count: int, length: int, spans: Mapping[int, Span]) -> list[Span | None]:
+        last, first_known = self._now() // length, self.since // length
+        return [
+            None if number < first_known else spans.get(number) or Span(number * length)
+            for number in range(last - count + 1, last + 1)
+        ]
 
     def _minute(self) -> Span:
         number = self._now() // MINUTE
-        found = self._minutes.get(number)
-        if found is None:
-            found = self._minutes[number] = Span(number * MINUTE)
-            for old in [each for each in self._minutes if each <= number - KEPT]:
-                del self._minutes[old]
-        return found
+        if number != self._present:
+            self._begin(number)
+        return self._minutes[number]
+
+    def _begin(self, number: int) -> None:
+        """Begin a minute: the one before goes into its quarter, and what is too old is forgotten."""
+        if self._present is not None:
+            quarter = self._present // QUARTER
+            whole = self._quarters.setdefault(quarter, Span(quarter * QUARTER * MINUTE))
+            whole.merge(self._minutes[self._present])
+        self._present = number
+        # Also where a clock was set back to a minute that was: what it held is in its quarter already.
+        self._minutes[number] = Span(number * MINUTE)
+        _forget(self._minutes, number - MINUTES)
+        _forget(self._quarters, number // QUARTER - QUARTERS)
+
+
+def _forget(spans: dict[int, Span], up_to: int) -> None:
+    for old in [each for each in spans if each <= up_to]:
+        del spans[old]

@@ -14,7 +14,7 @@ from functools import partial
 from markupsafe import Markup, escape
 
 from trio_relay.core.model import Rung
-from trio_relay.relay.series import MINUTE, Span, Spread
+from trio_relay.relay.series import MINUTE, QUARTER, Span, Spread
 from trio_relay.relay.web.dashboard.words import RUNGS as SAID
 from trio_relay.relay.web.dashboard.words import span as shown_span
 
@@ -36,18 +36,17 @@ RUNGS = (
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """How far back a page looks: so many minutes, so many of them a column; what stands under the axis."""
+    """How far back a page looks: so many minutes are a column; what stands under the axis."""
 
     name: str
     title: str
-    minutes: int
     step: int
     ticks: tuple[str, ...]
 
 
 PERIODS = {
-    "hour": Period("hour", "the last hour", 60, 1, ("60 min ago", "45", "30", "15", "now")),
-    "day": Period("day", "the last day", 24 * 60, 15, ("24 h ago", "18", "12", "6", "now")),
+    "hour": Period("hour", "the last hour", 1, ("60 min ago", "45", "30", "15", "now")),
+    "day": Period("day", "the last day", QUARTER, ("24 h ago", "18", "12", "6", "now")),
 }
 
 

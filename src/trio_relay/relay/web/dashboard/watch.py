@@ -52,14 +52,15 @@ def watch_pages(pages: Blueprint, frame: Frame) -> None:
         """Plot throughput and latency of the last hour or day."""
         period = plots.PERIODS[choice_asked("of", plots.PERIODS, "hour")]
         now = service.now()
-        spans = service.metrics.series.spans(period.minutes, step=period.step)
+        series = service.metrics.series
+        spans = series.hour() if period.name == "hour" else series.day()
         return await frame.show(
             "plots.html",
             title="Throughput and latency",
             here="plots",
             period=period,
             periods=plots.PERIODS,
-            since=service.metrics.series.since,
+            since=series.since,
             node=service.peers.name,
             several=service.settings.database_url is not None,
             sends=plots.counted(spans, lambda span: span.sends / period.step, now=now, unit="a minute"),
