@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trio_relay.cli.calling import call_relay, examples, json_option, relay_option
+from trio_relay.cli.message_view import excerpt
 from trio_relay.cli.params import ID, Number
 from trio_relay.cli.terminal import echo_json, local_time, printable
 from trio_relay.core.events import KINDS, wanted
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 #: What is worth saying of an event in a line, in this order.
 _TOLD = (
     *("messageId", "taskId", "pairId", "threadId", "approvalId", "key", "tokenId"),
-    *("agentId", "from", "to", "state", "status", "ready", "reason", "by"),
+    *("agentId", "state", "status", "ready", "reason", "by"),
 )
 
 #: How far back the last events are looked for.
@@ -147,14 +148,18 @@ def check_kinds(kinds: list[str] | None) -> None:
 
 
 def as_line(event: "Event") -> str:
-    """Write an event in a line: its number, when, what, and the ids that tell the rest."""
+    """Write an event in a line: its number, when, what, and what there is to know; of a message how it begins."""
     data: Mapping[str, Any] = event.data
     at = data.get("at")
     when = local_time(at) if isinstance(at, int) else "-" * 8
-    told = [f"{name} {_word(data[name])}" for name in _TOLD if data.get(name) is not None]
-    if "id" in data:  # the message or the agent itself
-        told.insert(0, _word(data["id"]))
-    return f"{event.id:>7}  {when}  {event.kind:<22} {', '.join(told)}".rstrip()
+    if isinstance(data.get("body"), str):
+        begins = excerpt(data.get("subject") or data["body"])
+        told = f"[{data['id']}] {_word(data['from'])} → {_word(data['to'])}: {printable(begins)}"
+    elif "id" in data:  # the agent itself
+        told = f"{_word(data['id'])} {_word(data['status'])}{'' if data.get('ready') else ', not listening'}"
+    else:
+        told = ", ".join(f"{name} {_word(data[name])}" for name in _TOLD if data.get(name) is not None)
+    return f"{event.id:>7}  {when}  {event.kind:<22} {told}".rstrip()
 
 
 def _word(value: Any) -> str:

@@ -35,11 +35,15 @@ def conversation(messages: Sequence[Message]) -> str:
     return "\n\n".join(as_text(each) for each in messages)
 
 
+def excerpt(text: str) -> str:
+    """Give the beginning of a text, as one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= EXCERPT else words[: EXCERPT - 1] + "…"
+
+
 def in_a_line(message: Message) -> str:
     """Write the beginning of a message in one line."""
-    text = " ".join((message.subject or message.body).split())
-    text = text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
     return (
         f"[{message.id}] {local_time(message.created_at)}  {printable(message.sender)} → "
-        f"{printable(message.to)}: {printable(text)}"
+        f"{printable(message.to)}: {printable(excerpt(message.subject or message.body))}"
     )
