@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from support.claude import older_versions
 from support.claude_session import ClaudeWorld, claude_world
 from support.mock_messages import MessagesRequest, Reply, Text, ToolCall, bash
 from trio_relay.client import admin
@@ -32,8 +33,11 @@ async def allowed(world: ClaudeWorld, prompt: str, server: str) -> str:
     return await world.print(prompt, "--allowedTools", f"mcp__{server},ReadMcpResourceTool,Bash(true)")
 
 
-async def test_claude_code_speaks_by_the_tools_as_the_agent_of_its_token(tmp_path: Path) -> None:
-    async with claude_world(tmp_path) as world:
+@pytest.mark.parametrize("version", [None, *older_versions()])
+async def test_claude_code_speaks_by_the_tools_as_the_agent_of_its_token(
+    version: str | None, tmp_path: Path
+) -> None:
+    async with claude_world(tmp_path, version=version) as world:
         with trio.fail_after(120):
             await world.relay.register(AgentRegistration(id="ann"))
             asked = await world.relay.send(
