@@ -249,7 +249,12 @@ def test_where_all_is_well_nothing_is_broken(setup: Setup) -> None:
     assert [name for name, one in found.items() if one["ok"] is False] == [
         "replies"
     ]  # this Codex has no app-server
-    assert [name for name, one in found.items() if one["ok"] is None] == ["runs", "profile"]
+    assert [name for name, one in found.items() if one["ok"] is None] == [
+        "runs",
+        "claude",
+        "cc-plugin",
+        "profile",
+    ]
     assert everything_in(setup.path) == before
 
 

@@ -8,11 +8,13 @@ import click
 import trio
 
 from trio_relay import __version__
+from trio_relay.claude.setup.checks import claude_findings
 from trio_relay.cli.calling import json_option, relay_option
 from trio_relay.cli.environment import agent_settings
 from trio_relay.cli.failures import FAILED, Command
 from trio_relay.cli.logs import log_to_stderr
 from trio_relay.cli.setup import codex_home_of
+from trio_relay.cli.setup_claude import claude_home_of
 from trio_relay.cli.terminal import echo_json, printable
 from trio_relay.client.http import RelayClient
 from trio_relay.codex.app_server import AppServer
@@ -23,7 +25,7 @@ from trio_relay.core.versions import difference
 from trio_relay.core.wire import Health
 from trio_relay.errors import ConnectionLost, Invalid, RelayError
 from trio_relay.home.finding import Finding
-from trio_relay.settings import AGENT, SIDECAR, AgentSettings, read_settings
+from trio_relay.settings import AGENT, CLAUDE, SIDECAR, AgentSettings, read_settings
 from trio_relay.settings.profiles import find_profile, profiles_path, read_profiles
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ _MARKS = {True: "✓", False: "✗", None: "-"}
 @json_option
 @click.pass_context
 def doctor(context: click.Context, *, relay_url: str | None, as_json: bool) -> None:
-    """Check this machine, Codex and the relay, and say what mends what is broken.
+    """Check this machine, Codex, Claude Code and the relay, and say what mends what is broken.
 
     A line each: ✓ well, ✗ broken (the fix follows), - not in use. One check is real: a private Codex app-server
     calls a tool of the relay, as the model does. Nothing is changed. Exit code 1: something is broken.
@@ -77,7 +79,12 @@ def _plain(finding: Finding) -> dict[str, object]:
 def examine(relay_url: str | None) -> Iterator[Finding]:
     """Check one thing after the other, the quick ones first."""
     home = codex_home_of()
-    yield from local_findings(home, os.environ.get("PATH", os.defpath))
+    claude = claude_home_of()
+    for finding in local_findings(home, os.environ.get("PATH", os.defpath)):
+        # Who has Claude Code needs no Codex.
+        spared = finding.name == "codex" and home.codex is None and claude.claude is not None
+        yield Finding("codex", None, finding.detail) if spared else finding
+    yield from claude_findings(claude)
     yield _check_settings()
     try:
         settings = agent_settings(relay_url=relay_url)
@@ -94,7 +101,7 @@ def examine(relay_url: str | None) -> Iterator[Finding]:
 
 
 def _check_settings() -> Finding:
-    warnings = [each for table in (AGENT, SIDECAR) for each in read_settings(table, os.environ)[1]]
+    warnings = [each for table in (AGENT, SIDECAR, CLAUDE) for each in read_settings(table, os.environ)[1]]
     if warnings:
         names = ", ".join(sorted({each.env for each in warnings}))
         return Finding(
