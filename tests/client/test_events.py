@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from support.relay import Room
 from trio_relay.client import RelayClient, events
@@ -108,3 +109,30 @@ async def test_a_relay_that_is_away_to_begin_with_is_an_error(room: Room) -> Non
         with pytest.raises(ConnectionLost, match="cannot be reached"):
             async with events.follow(relay):
                 pass
+
+
+async def test_a_stream_that_has_died_silently_is_opened_again(autojump_clock: MockClock) -> None:
+    asked: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(dict(scope["headers"]).get(b"last-event-id", b""))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if len(asked) == 1:
+            await send({"type": "http.response.body", "body": b"retry: 1000\nid: 7\n\n", "more_body": True})
+            await trio.sleep_forever()
+        for piece in (b": hello\n\nid: 8\nevent: odd\nda", b'ta: {"a": 1}\n\n'):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    told: list[str] = []
+    async with trio.open_nursery() as nursery:
+        transport = AppTransport(app, nursery)
+        async with (
+            RelayClient.open("http://127.0.0.1:1", transport=transport) as relay,
+            events.follow(relay, on_lost=told.append) as stream,
+        ):
+            event = await anext(stream)
+        nursery.cancel_scope.cancel()
+    assert (event.id, event.kind, event.data) == (8, "odd", {"a": 1})
+    assert asked == [b"", b"7"]
+    assert told == ["the relay at http://127.0.0.1:1 did not answer in time"]
+    assert events.SILENCE <= trio.current_time() <= events.SILENCE + 5
