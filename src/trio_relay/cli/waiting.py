@@ -10,7 +10,7 @@ import click
 from trio_relay.cli.failures import NOT_DELIVERED, Failure
 from trio_relay.cli.params import DURATION
 from trio_relay.cli.terminal import console, echo_json, printable, printable_text
-from trio_relay.core.ladder import FINAL
+from trio_relay.core.ladder import FINAL, was_on
 from trio_relay.core.model import Rung, Verdict
 from trio_relay.core.wire import Message, Receipt, SentMessage
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 #: How often receipts are read while waiting for a rung, seconds.
 LOOK_EVERY = 0.1
 
-_CLIMB = (Rung.ACCEPTED, Rung.QUEUED, Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED)
-_WAITABLE = _CLIMB[2:]
+_WAITABLE = (Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED)
 VERDICTS = {
     Verdict.LIVE_IDLE: "live and idle",
     Verdict.LIVE_BUSY: "live, busy now",
@@ -132,14 +131,8 @@ async def wait_for(
 
 
 def has_reached(ladder: Receipt, rung: Rung) -> bool:
-    """Whether this recipient was seen on `rung`, or on one that implies it.
-
-    Being settled implies nothing: a read mark or another agent's claim settles a message no model has seen.
-    """
-    seen = {step.state for step in ladder.steps}
-    if rung is Rung.SETTLED:
-        return Rung.SETTLED in seen
-    return any(higher in seen for higher in _CLIMB[_CLIMB.index(rung) : _CLIMB.index(Rung.SETTLED)])
+    """Whether this recipient was seen on `rung`, or on one that implies it."""
+    return was_on({step.state for step in ladder.steps}, rung)
 
 
 def accepted(message: SentMessage) -> str:
