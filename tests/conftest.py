@@ -104,7 +104,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
+#: Whole programs first: what takes a minute must not begin when the other workers have nothing left to do.
+FIRST = ("system", "e2e", "claude", "codex", "docs", "cli", "wheel", "store", "sidecar")
+
+
+def _turn(item: pytest.Item) -> int:
+    room = item.path.parent.name
+    return FIRST.index(room) if room in FIRST else len(FIRST)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
     # pytest-trio looks for a clock among the arguments of the test itself, not of its fixtures: without this, a test
     # that asks for the room and forgets the clock would quietly run in real time.
     for item in items:

@@ -92,6 +92,7 @@ async def open_room(
     tokens = itertools.count(1)
     file = directory / "relay.db"
     if database is None and not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_bytes(empty_database())
     async with open_store(database or file, run_sync=run_sync) as store:

@@ -176,7 +176,7 @@ def _names(mutants: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 #: Hours a mutant is given to be met; most are met in the first. How a history goes changes with every change of the code.
-HOURS = 10
+HOURS = 25
 
 
 @cache
