@@ -26,6 +26,10 @@ include-name = "GET /api/messages"
 parameters = { "query.wait" = 0 }
 
 [[operations]]
+include-name = "GET /api/approvals/{approvalId}"
+parameters = { "query.wait" = 0 }
+
+[[operations]]
 include-path = "/api/integrations/events"
 headers = { Authorization = "Bearer %s" }
 """
@@ -75,6 +79,7 @@ def seed(relay: ServingRelay) -> None:
                 "/api/messages", {"from": "writer", "to": "worker", "body": "x", "claimable": number % 2 == 0}
             )
             post("/api/tokens", {"name": f"token {number}", "scopes": ["observe"]})
+            post("/api/approvals", {"agentId": "worker", "tool": "Bash", "summary": f"rm {number}"})
             event = {"type": "build", "title": "x", "dedupeKey": str(number), "target": "broadcast"}
             post("/api/integrations/events", event, Authorization=f"Bearer {INTEGRATION}")
         post("/api/pairs", {"from": "writer", "target": "worker"})
