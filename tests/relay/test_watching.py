@@ -7,7 +7,16 @@ from trio_relay.core.model import Rung
 from trio_relay.core.tasks import TaskStatus
 from trio_relay.core.wire import AgentRegistration, ClaimRequest, ReceiptReport, SendRequest
 from trio_relay.core.wire_tasks import IntegrationEvent
-from trio_relay.relay.operations import agents, callbacks, integrations, leases, messages, receipts, watching
+from trio_relay.relay.operations import (
+    agents,
+    callbacks,
+    explain,
+    integrations,
+    leases,
+    messages,
+    receipts,
+    watching,
+)
 
 HOUR = 3_600_000
 
@@ -73,6 +82,8 @@ def test_a_dead_letter_says_for_whom_and_why(sync_room: SyncRoom) -> None:
     assert (older.message.id, older.recipients[0].agent_id, older.recipients[0].attempts) == (direct, "b", 1)
     assert older.recipients[0].evidence["reason"] == "handed off too often"
     assert older.recipients[0].at == EPOCH
+    assert sync_room.do(explain.explain, direct).summary == "Ended: dead for b."
+    assert sync_room.do(explain.explain, work).summary == "Ended: dead for b, dead for c."
     (page,) = sync_room.do(watching.dead_letters, limit=10, before=work)
     assert page.message.id == direct
 

@@ -8,6 +8,9 @@ from trio_relay.relay.operations.receipts import receipts
 from trio_relay.relay.operations.tx import Row, Tx, from_json
 from trio_relay.store.queries import queries
 
+#: Recipients that a summary names one by one.
+_NAMED = 5
+
 
 def explain(tx: Tx, message_id: int) -> Explanation:
     """Tell a message's story."""
@@ -50,6 +53,12 @@ def _summary(tx: Tx, message: Row, recipients: list[ExplainedRecipient]) -> str:
         return f"Parked: nobody answers to {message['target']!r} yet."
     waiting = [each for each in recipients if each.waiting_for is not None]
     if not waiting:
+        unmet = [each for each in recipients if each.state is not Rung.SETTLED]
+        if unmet:
+            more = f" and {len(unmet) - _NAMED} more" if len(unmet) > _NAMED else ""
+            return (
+                f"Ended: {', '.join(f'{each.state} for {each.agent_id}' for each in unmet[:_NAMED])}{more}."
+            )
         return "Every recipient is done with it."
     return "; ".join(f"{each.agent_id}: {each.waiting_for}" for each in waiting)
 
