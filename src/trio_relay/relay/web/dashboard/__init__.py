@@ -33,6 +33,7 @@ How a view is added
    (``task``), the kind (``task.status``), or one thing (``task:5``, ``message:7``, ``agent:bob``, ``pair:3``). It asks for the
    same page with the header ``X-Regions: tasks``; a view that shows several regions asks ``wants("tasks")`` before it reads.
    What changes is merged into the page: focus, half-typed text and open ``<details>`` stay. ``pace=5``: at most every 5 s.
+   ``every=15``: also when nothing happened for 15 s, for what changes with time alone (leases are renewed without an event).
    Rows are merged by their ``id`` or ``data-key``: give every row one.
    A long list is ``<tbody data-list="messages" data-on="message.new" data-order="newest">`` inside a region of its own,
    with ``<tr data-key="message:5" data-number="5">`` rows, and after the table ``<a data-more href="?before=5">``: see
