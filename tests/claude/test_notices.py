@@ -2,10 +2,18 @@
 
 import html
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_relay.claude.notices import LONGEST_BATCH, LONGEST_LINE, batches, introduction, notice, numbers_in
+from trio_relay.claude.notices import (
+    LONGEST_BATCH,
+    LONGEST_LINE,
+    PREVIEW,
+    batches,
+    introduction,
+    notice,
+    numbers_in,
+)
 from trio_relay.core.approval import Approval
 from trio_relay.core.prompts import Introduction
 from trio_relay.core.wire import Message
@@ -41,6 +49,7 @@ def test_a_long_text_is_cut_and_shows_it() -> None:
     assert len(line) < 200
 
 
+@example(body="&" * PREVIEW, sender="&" * 80, subject=None, kind="<" * 40, to="b")
 @given(body=NASTY, sender=NASTY, subject=st.none() | NASTY, kind=NASTY, to=NASTY)
 def test_no_line_is_longer_than_claude_code_shows(
     body: str, sender: str, subject: str | None, kind: str, to: str

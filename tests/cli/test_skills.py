@@ -55,6 +55,16 @@ def test_the_front_matter_is_what_codex_and_claude_code_take(name: str) -> None:
     assert front["allowed-tools"] == "Bash(agent-relay:*)"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_skill_runs_a_shell_before_the_model_has_read_it(name: str) -> None:
+    """Claude Code runs ``!`command` `` at once, with what the user wrote pasted into the shell unquoted (2.1.329)."""
+    text = (SKILLS / name / "SKILL.md").read_text()
+    assert "!`" not in text
+    assert "```!" not in text
+    # Nor is a word of ours taken for one of its variables: $0 would be the first argument.
+    assert set(re.findall(r"\$\{?\w+", text)) <= {"$ARGUMENTS"}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "agent-relay"])
 def test_each_runs_its_command_with_the_arguments_it_was_given(name: str) -> None:
     assert command_of(name) == f"agent-relay /{name} $ARGUMENTS"
