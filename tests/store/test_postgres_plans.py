@@ -14,8 +14,16 @@ from trio_relay.store.postgres import RelayConnection, prepare
 from trio_relay.store.postgres.connection import connect
 from trio_relay.store.queries import queries
 
-#: What a send, a poll, a report, a claim, a heartbeat, an event stream and the leader's every second ask for.
+#: What a send, a poll, a report, a claim, a heartbeat, an event stream, the leader's every second and an open page of the
+#: dashboard ask for.
 HOT = (
+    "agent_with_unread",
+    "count_unread_of",
+    "inbox_newest",
+    "inbox_newest_unread",
+    "recipients_after",
+    "thread_after",
+    "thread_before",
     "close_open_target",
     "climb",
     "collapsible",
@@ -53,7 +61,7 @@ HOT = (
     "valid_token",
 )
 #: Nothing is sorted, so that LIMIT stops the reading: a poll costs what is new, whatever the history.
-IN_ORDER = tuple(name for name in HOT if re.match("inbox_|thread_m|events_after", name))
+IN_ORDER = tuple(name for name in HOT if re.match("inbox_|thread_|events_after", name))
 IN_TWO_HALVES = ("inbox_since_id", "inbox_unread_since_id")
 FILL = """
 INSERT INTO agents SELECT 'agent-' || n, '', NULL, '', '', '[]', '[]', '[]', 'idle', 1, NULL, NULL, 1, 0, '{}', n, n, n
