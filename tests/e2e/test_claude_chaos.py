@@ -36,6 +36,8 @@ async def test_kill_9_of_the_keeper_and_of_the_relay_cost_no_message(tmp_path: P
 
                 first = await world.send(tester, agent.id, "Who keeps you?")
                 await world.model.seen(lambda one: first.id in announced(one.news))
+                (receipt,) = await world.relay.receipts(first.id)
+                assert receipt.state is Rung.HANDED_OFF, "it was announced, which proves nothing"
                 (keeper,) = world.keepers()
                 os.kill(keeper.pid, signal.SIGKILL)
                 while (again := await world.relay.agent(agent.id)).epoch == agent.epoch or not again.ready:

@@ -6,6 +6,7 @@ One session walks through several scenes, because starting one costs seconds.
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from trio_relay.core.wire_approvals import ApprovalState
 pytestmark = pytest.mark.claude
 
 PROMPT = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
+DIALOG = "Do you want to proceed?"
 LADDER = [Rung.ACCEPTED, Rung.QUEUED, Rung.HANDED_OFF, Rung.IN_CONTEXT, Rung.ANSWERED, Rung.SETTLED]
 
 
@@ -137,7 +139,7 @@ async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeW
             # Answered from another terminal.
             colleague.told["Make one."] = [bash("touch one")]
             await world.submit(tui, "Make one.")
-            await tui.shows("Do you want to proceed?")
+            await tui.shows(DIALOG)
             asked = await world.approval(agent, ApprovalState.PENDING)
             assert (asked.tool, "touch one" in asked.summary) == ("Bash", True)
             await world.run([TRIO_RELAY, "approve", str(asked.id)])
@@ -148,8 +150,9 @@ async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeW
             colleague.told["Make two."] = [bash("touch two")]
             await world.submit(tui, "Make two.")
             asked = await world.approval(agent, ApprovalState.PENDING)
-            await world.choose(tui, "Enter", dialog="Do you want to proceed?")
-            await until((world.project() / "two").exists)
+            await world.choose(
+                tui, "Enter", dialog=DIALOG, effect=partial(until, (world.project() / "two").exists)
+            )
             assert (await world.approval(agent, ApprovalState.WITHDRAWN)).id == asked.id
 
             # Refused from elsewhere: the model reads why.
@@ -160,6 +163,17 @@ async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeW
             refused = await world.model.seen(lambda one: "two are enough" in one.news)
             assert refused.tool_outputs
             assert not (world.project() / "three").exists()
+
+            # What was cut off has not been read, whatever command printed it.
+            tester = await world.person()
+            colleague.answers = lambda number, _: [bash(f"trio-relay read {number} | head -n 1")]
+            message = await world.send(tester, agent.id, "What is 6 times 7?")
+            shown = f"message {message.id} from peer tester to you"
+            cut_off = partial(world.model.seen, lambda one: shown in one.news)
+            await world.choose(tui, "Enter", dialog=DIALOG, effect=cut_off)
+            await world.status(agent, AgentStatus.IDLE)
+            (receipt,) = await world.relay.receipts(message.id)
+            assert receipt.state is Rung.HANDED_OFF
 
             # Esc ends a turn, of which no hook says anything.
             colleague.told["Think."] = [Text("I think. And I think.", hold=trio.Event(), chunk=9)]

@@ -1,5 +1,6 @@
 """What the tests of Claude Code stand on: the real program in a terminal, with the mock as its only model."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import trio
 from support.claude import older_versions
 from support.claude_session import claude_world
 from support.mock_messages import Text, bash
+from support.processes import until
 
 pytestmark = pytest.mark.claude
 
@@ -24,9 +26,9 @@ async def test_the_real_claude_code_says_what_the_mock_says(tmp_path: Path) -> N
                 await tui.shows("It is 42.")
                 world.model.script = [bash("touch made-by-claude"), Text("It is made.")]
                 await world.submit(tui, "make a file")
-                await world.choose(tui, "Enter", dialog="Do you want to proceed?")
+                made = partial(until, (world.project() / "made-by-claude").exists)
+                await world.choose(tui, "Enter", dialog="Do you want to proceed?", effect=made)
                 await tui.shows("It is made.")
-                assert (world.project() / "made-by-claude").exists()
                 await world.leave(tui)
 
 

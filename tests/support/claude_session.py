@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ TRIO_RELAY = str(Path(sys.executable).with_name("trio-relay"))
 #: What the screen shows once the prompt takes keys.
 READY = "? for shortcuts"
 #: How long a key pressed in a dialog may take to do something before it is pressed again, seconds.
-_AGAIN = 1.0
+_AGAIN = 0.5
 #: How long what belongs to a session may outlive it, seconds.
 _TO_END = 30.0
 
@@ -103,14 +103,25 @@ class ClaudeWorld(Home):
         await tui.shows(text)
         await tui.press("Enter")
 
-    async def choose(self, tui: Terminal, key: str, *, dialog: str) -> None:
-        """Press `key` until the `dialog` that shows such a text is gone: keys of its first moments are ignored."""
-        await tui.shows(dialog)
-        while dialog in await tui.screen():
-            await tui.press(key)
-            with trio.move_on_after(_AGAIN):
-                while dialog in await tui.screen():
-                    await trio.sleep(LOOK)
+    async def choose(
+        self, tui: Terminal, key: str, *, dialog: str, effect: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Answer the `dialog` that shows such a text with `key`, again until the `effect` is there.
+
+        Keys of a dialog's first moments are ignored, and while it is drawn anew its text is not on the screen.
+        """
+
+        async def insist() -> None:
+            while True:
+                if dialog in (screen := await tui.visible()):
+                    tui.keep(dialog, screen)
+                    await tui.press(key)
+                await trio.sleep(_AGAIN)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(insist)
+            await effect()
+            nursery.cancel_scope.cancel()
 
     async def leave(self, tui: Terminal) -> None:
         """End the session as a person does."""

@@ -39,6 +39,10 @@ class Terminal:
         """What the terminal shows now, without trailing blanks; with what has scrolled away above."""
         return await self._run("capture-pane", "-p", "-J", "-S", "-200")
 
+    async def visible(self) -> str:
+        """What the terminal shows now, without what has scrolled away."""
+        return await self._run("capture-pane", "-p", "-J")
+
     async def write(self, text: str) -> None:
         """Type `text` and no Enter."""
         await self._run("send-keys", "-l", text)

@@ -102,12 +102,18 @@ _KEEP = b"""\
 #!/bin/sh
 # keep.sh COMMAND...: run it, again while it crashes.
 pause=1
-trap 'kill "$keeper" 2>/dev/null; wait "$keeper"; exit 0' TERM HUP INT
+stopped=
+trap 'stopped=1' TERM HUP INT
 while :; do
     "$@" &
     keeper=$!
     wait "$keeper"
     code=$?
+    if [ "$stopped" ]; then
+        # Claude Code tells the whole process group: the keeper has heard it, and a second time would cut its last words.
+        wait "$keeper"
+        exit 0
+    fi
     [ "$code" -eq 1 ] || [ "$code" -gt 128 ] || exit 0
     kill -0 "${CLAUDE_PID:-$PPID}" 2>/dev/null || exit 0
     sleep "$pause"
