@@ -216,7 +216,7 @@ def test_the_interpreter_of_the_environment_is_started_and_not_what_it_links_to(
     link = tmp_path / "python"
     link.symlink_to(sys.executable)
     monkeypatch.setattr(sys, "executable", str(link))
-    assert programs.lasting_command() == [str(link), "-m", "trio_relay"]
+    assert programs.lasting_command() == [str(link), "-P", "-m", "trio_relay"]
 
 
 def test_status_says_whether_it_runs_and_answers(on: Callable[..., Machine]) -> None:

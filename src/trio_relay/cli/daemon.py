@@ -16,7 +16,7 @@ from trio_relay.cli.calling import examples
 from trio_relay.cli.env_file import env_file as usual_env_file
 from trio_relay.cli.env_file import read_env_file
 from trio_relay.cli.failures import BAD_INPUT, FAILED, REFUSED, Failure, Group
-from trio_relay.cli.programs import lasting_command, own_command
+from trio_relay.cli.programs import AS_MODULE, lasting_command, own_command
 from trio_relay.cli.services import Command, Service, Wish, env_file_of, is_ours, launchd, shown, systemd
 from trio_relay.cli.terminal import printable_text
 from trio_relay.errors import Invalid, RelayError
@@ -177,7 +177,7 @@ def _wish(env_file: Path | None, *, must_exist: bool = True) -> Wish:
     if must_exist and not file.exists():
         how = f"run `{own_command()} setup` first, or name one with --env-file"
         raise Failure(f"there are no settings at {file}: {how}", BAD_INPUT)
-    return Wish(tuple(lasting_command() if must_exist else [sys.executable, "-m", "trio_relay"]), file)
+    return Wish(tuple(lasting_command() if must_exist else [sys.executable, *AS_MODULE]), file)
 
 
 def _service(wish: Wish) -> Service:

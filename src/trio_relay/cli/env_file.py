@@ -67,11 +67,21 @@ def env_line(name: str, value: str) -> str:
 
 def local_token(relay_url: str) -> str | None:
     """The token of the relay that was set up on this machine, if `relay_url` is where that one listens."""
+    values = _settings_of(relay_url)
+    return (values.get("AGENT_RELAY_TOKEN") or None) if values is not None else None
+
+
+def local_settings(relay_url: str) -> Path | None:
+    """The settings of the relay that was set up on this machine, if `relay_url` is where that one listens."""
+    return env_file() if _settings_of(relay_url) is not None else None
+
+
+def _settings_of(relay_url: str) -> dict[str, str] | None:
     try:
         values = read_env_file(env_file())
     except Invalid:
         return None
-    return (values.get("AGENT_RELAY_TOKEN") or None) if _is_served_at(relay_url, values) else None
+    return values if _is_served_at(relay_url, values) else None
 
 
 def _is_served_at(relay_url: str, values: Mapping[str, str]) -> bool:

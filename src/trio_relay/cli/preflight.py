@@ -12,7 +12,9 @@ import platformdirs
 import trio
 
 from trio_relay import __version__
+from trio_relay.cli.env_file import local_settings
 from trio_relay.cli.failures import UNREACHABLE, Failure
+from trio_relay.cli.programs import AS_MODULE
 from trio_relay.client.http import RelayClient
 from trio_relay.codex.setup.plugin import installed_version
 from trio_relay.core.versions import difference
@@ -67,7 +69,7 @@ def offer_relay(agent: AgentSettings, failure: Failure) -> str:
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:  # noqa: PTH123  # a mode
         process = subprocess.Popen(  # noqa: S603  # this program
-            [sys.executable, "-P", "-m", "trio_relay", "serve", "--host", host, "--port", str(port)],
+            [sys.executable, *AS_MODULE, "serve", "--host", host, "--port", str(port), *_settings(agent)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
@@ -77,6 +79,12 @@ def offer_relay(agent: AgentSettings, failure: Failure) -> str:
     return (
         f"a relay runs at {agent.relay_url}, also after Codex; `kill {process.pid}` stops it; its log: {log}"
     )
+
+
+def _settings(agent: AgentSettings) -> list[str]:
+    """Say where the settings are, if this is the relay that was set up on this machine."""
+    file = local_settings(agent.relay_url)
+    return [] if file is None else ["--env-file", str(file)]
 
 
 def _local_address(url: str) -> tuple[str | None, int]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from trio_relay.cli.failures import BAD_INPUT, Failure
 
+#: The interpreter is told so; -P: whatever lies in the working directory is not taken for a module of ours.
+AS_MODULE = ("-P", "-m", "trio_relay")
 #: What is installed below one of these lasts only as long as its cache.
 _CACHES = (
     ("uv", "archive-v0"),
@@ -46,7 +48,7 @@ def lasting_command() -> list[str]:
             "`pipx install trio-relay`) and call it from there",
             BAD_INPUT,
         )
-    return [str(python.absolute()), "-m", "trio_relay"]
+    return [str(python.absolute()), *AS_MODULE]
 
 
 def is_passing(python: Path) -> bool:
