@@ -45,7 +45,7 @@ AT_START = {
     "store_too_old",
 }
 
-#: What only the pages of the dashboard say, as sentences.
+#: What only the pages for people say, as sentences.
 ON_PAGES = {"name_taken", "not_a_form"}
 
 

@@ -178,6 +178,22 @@ async def test_a_login_ends_after_a_week(room: Room, autojump_clock: MockClock) 
     assert (await room.http("GET", "/", headers=cookie)).status_code == 303
 
 
+async def test_the_mailbox_of_who_looks_stays(room: Room, autojump_clock: MockClock) -> None:
+    cookie = cookie_of(await log_in(room))
+    prune = room.settings.offline_prune
+    await room.relay.set_tags("anna", ["red"])
+    for _ in range(3):
+        await trio.sleep(prune / 2)
+        await room.http("GET", "/", headers=cookie)
+        await room.service.keep_house()
+    assert (await room.relay.agent("anna")).tags == ["red"]
+    await trio.sleep(prune * 1.1)
+    await room.service.keep_house()
+    assert await room.relay.agents() == []
+    await room.http("GET", "/", headers=cookie)
+    assert (await room.relay.agent("anna")).rig == "cli"
+
+
 async def test_attempts_are_limited(guarded: Room, autojump_clock: MockClock) -> None:
     for _ in range(ATTEMPTS):
         assert (await log_in(guarded, token="wrong")).status_code == 401

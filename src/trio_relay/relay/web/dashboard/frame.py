@@ -6,6 +6,7 @@ region needs.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,13 +18,14 @@ from quart import Response, request
 
 from trio_relay import __version__
 from trio_relay.core.access import Scope
+from trio_relay.core.model import Authority
 from trio_relay.errors import Invalid, RelayError
 from trio_relay.relay.operations import board
 from trio_relay.relay.service import RelayService
 from trio_relay.relay.web.dashboard import words
 from trio_relay.relay.web.dashboard.assets import asset
 from trio_relay.relay.web.dashboard.navigation import NAVIGATION
-from trio_relay.relay.web.dashboard.session import person
+from trio_relay.relay.web.dashboard.session import TOUCH_EVERY, Person, keep_mailbox, person
 from trio_relay.relay.web.problems import status_of
 
 P = ParamSpec("P")
@@ -134,6 +136,8 @@ class Frame:
         #: What agents are called, as it was a moment ago.
         self._names: dict[str, str] = {}
         self._names_at = -NAMES_FOR
+        #: When the mailbox of each person was seen to.
+        self._kept: dict[str, int] = {}
         self.templates = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -176,6 +180,8 @@ class Frame:
         who = person.get(None)
         if who is not None and wants("counts") and who.may(Scope.OBSERVE):
             counts = await self.service.read(board.counts, who.name)
+        if who is not None:
+            await self._keep_mailbox(who)
         if who is not None and self._names_at + NAMES_FOR <= self.service.now():
             self._names, self._names_at = await self.service.read(board.names), self.service.now()
         html = self.templates.get_template(template).render(
@@ -192,6 +198,15 @@ class Frame:
         if said is not None:
             response.delete_cookie(_SAID)
         return response
+
+    async def _keep_mailbox(self, who: Person) -> None:
+        """See to the mailbox of somebody who looks: one that nobody uses is removed in the end."""
+        now = self.service.now()
+        bound = who.principal.authority is Authority.HUMAN and who.principal.agent_id == who.name
+        if bound and not is_fragment() and self._kept.get(who.name, now - TOUCH_EVERY) <= now - TOUCH_EVERY:
+            with suppress(RelayError):  # not the page's matter
+                await keep_mailbox(self.service, who.name)
+            self._kept[who.name] = now
 
     async def fault(self, error: RelayError) -> Response:
         """Answer with what went wrong, as a sentence."""

@@ -10,6 +10,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from quart import Response, request
 
@@ -137,7 +138,7 @@ async def log_out(service: RelayService) -> None:
 
 
 async def keep_mailbox(service: RelayService, name: str) -> None:
-    """Have a mailbox for a person, so that agents can answer.
+    """Have a mailbox for a person, so that agents can answer; one that is there is seen to be in use.
 
     Raises:
         Conflict: an agent that is no mailbox goes by this name (``name_taken``).
@@ -153,9 +154,16 @@ async def keep_mailbox(service: RelayService, name: str) -> None:
             code="name_taken",
             fields=(FieldError("name", "expected a name no agent has"),),
         )
+    kept: dict[str, Any] = (
+        {}
+        if present is None
+        else {"tags": present.tags, "capabilities": present.capabilities, "meta": present.meta}
+    )
     await service.write(
         agents.register,
-        AgentRegistration(id=name, name=name, rig=MAILBOX_RIG, status=AgentStatus.OFFLINE, ready=False),
+        AgentRegistration(
+            id=name, name=name, rig=MAILBOX_RIG, status=AgentStatus.OFFLINE, ready=False, **kept
+        ),
     )
 
 
