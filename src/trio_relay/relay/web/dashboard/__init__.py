@@ -46,7 +46,7 @@ How a view is added
 
 Filters of the templates: ``ms|when`` ("3 min ago"), ``ms|clock`` (10:02:03.004), ``ms|span`` (2.1 s), ``agent|condition``,
 ``agent|shown_name``, ``text|excerpt``. Macros in ``parts.html``: `region`, `empty` (a state that teaches), `status` (an agent's
-condition), `rungs` (a small ladder), `chip`, `who` (a link to an agent).
+condition), `rungs_of` (a small ladder), `chip`, `who` (a link to an agent).
 """
 
 from quart import Blueprint, Response
