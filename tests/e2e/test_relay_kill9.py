@@ -11,7 +11,7 @@ from trio_relay.client import RelayClient
 from trio_relay.core.wire import AgentRegistration, InboxMessage, Message, SendRequest
 from trio_relay.errors import ConnectionLost
 
-SENDS, SENDERS, KILLS = 2000, 40, 6
+SENDS, SENDERS, KILLS = 1000, 40, 4
 SENDER, RECIPIENT = "script", "reader"
 
 

@@ -2,9 +2,12 @@
 
 `positive_data_acceptance` is left out: JSON Schema's integer admits 1.0, which the relay refuses, and a request may be
 well formed and still name what does not exist.
+
+``SCHEMATHESIS_EXAMPLES=15`` is the long form, which also visits the edges of every parameter.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +19,7 @@ import httpx2
 from support.commands import ServingRelay, clean_environment, serving_relay
 from support.schemathesis_hooks import AGENTS, SEEDED
 
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES")
 TOKEN = "shared-token-of-the-test"
 INTEGRATION = "token-of-the-integration"
 CONFIG = """
@@ -44,8 +48,14 @@ def schemathesis(relay: ServingRelay, directory: Path, *arguments: str, hooks: b
     if hooks:
         environment["SCHEMATHESIS_HOOKS"] = "support.schemathesis_hooks"
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
-    command += [f"{relay.url}/openapi.json", "--phases", "coverage,fuzzing", "--exclude-path", "/api/events"]
-    command += ["--seed", "1", "--generation-deterministic", "--request-timeout", "10", "--no-color"]
+    command += [
+        f"{relay.url}/openapi.json",
+        "--phases",
+        "coverage,fuzzing" if EXAMPLES else "fuzzing",
+        "--exclude-path",
+        "/api/events",
+    ]
+    command += ["--seed", "1", "--generation-deterministic", "--request-timeout", "60", "--no-color"]
     command += ["--exclude-checks", "positive_data_acceptance", *arguments]
     done = subprocess.run(
         command, env=environment, cwd=directory, capture_output=True, text=True, check=False, timeout=300
@@ -89,7 +99,7 @@ def test_every_answer_of_an_open_relay_is_described(tmp_path: Path) -> None:
     environment = clean_environment(tmp_path)
     with serving_relay("--db", str(tmp_path / "relay.db"), env=environment, cwd=tmp_path) as relay:
         report = schemathesis(
-            relay, tmp_path, "--max-examples", "15", "--exclude-path", "/api/integrations/events"
+            relay, tmp_path, "--max-examples", EXAMPLES or "5", "--exclude-path", "/api/integrations/events"
         )
         assert relay.process.poll() is None
     operations, cases = extent_of(report)
@@ -111,7 +121,7 @@ def test_every_answer_about_what_exists_is_described(tmp_path: Path) -> None:
             relay,
             tmp_path,
             "--max-examples",
-            "15",
+            EXAMPLES or "8",
             "--mode",
             "positive",
             "--exclude-method",
