@@ -140,6 +140,16 @@ async def test_a_question_nobody_answers_expires_and_who_waits_hears_so(room: Ro
     assert trio.current_time() == 10
 
 
+async def test_what_has_expired_is_withdrawn_no_more(room: Room) -> None:
+    await join(room, "ann")
+    first, second = await asked(room, ttl_ms=1000), await asked(room, ttl_ms=1000)
+    await trio.sleep(1)
+    shown = await approvals.withdraw(room.relay, first.id, ApprovalWithdrawal(agent_id="ann"))
+    await room.relay.set_status("ann", AgentStatus.OFFLINE)
+    assert (shown.state, shown.decided_by, shown.reason) == (EXPIRED, None, None)
+    assert (await approvals.get_approval(room.relay, second.id)).state is EXPIRED
+
+
 async def test_a_repeated_question_is_the_same_one(room: Room) -> None:
     await join(room, "ann")
     await join(room, "bob")

@@ -19,7 +19,12 @@ def withdraw_all(tx: Tx, agent_id: str, reason: str) -> None:
 
 
 def end(tx: Tx, row: Row, state: ApprovalState, *, by: str | None, reason: str | None) -> bool:
-    """End a question that is pending, tell everybody, wake who waits; False if it was over."""
+    """End a question that is pending, tell everybody, wake who waits; False if it was over.
+
+    One whose time is up has expired, whoever comes first to say so: it was shown as expired already.
+    """
+    if row["expires_at"] <= tx.now:
+        state, by, reason = ApprovalState.EXPIRED, None, None
     ended = queries.end_approval(
         tx.connection, id=row["id"], state=state, decided_by=by, reason=reason, now=tx.now
     )

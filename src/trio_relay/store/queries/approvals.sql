@@ -23,11 +23,11 @@ WHERE id = :id AND state = 'pending';
 
 -- name: pending_approvals_of(agent_id)
 -- What an agent has asked and nobody has answered.
-SELECT id, agent_id FROM approvals WHERE agent_id = :agent_id AND state = 'pending' ORDER BY id;
+SELECT id, agent_id, expires_at FROM approvals WHERE agent_id = :agent_id AND state = 'pending' ORDER BY id;
 
 -- name: lapsed_approvals(now, limit)
 -- What nobody has answered in time.
-SELECT id, agent_id FROM approvals WHERE state = 'pending' AND expires_at <= :now ORDER BY expires_at LIMIT :limit;
+SELECT id, agent_id, expires_at FROM approvals WHERE state = 'pending' AND expires_at <= :now ORDER BY expires_at LIMIT :limit;
 
 -- name: count_pending_approvals(limit)^
 -- Questions that wait for a person, counted up to a limit.
