@@ -1,6 +1,7 @@
 """The lines a session reads: short enough that nothing is cut, and nothing of a sender's passes for the relay's."""
 
 import html
+from dataclasses import replace
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -104,4 +105,6 @@ def test_a_session_is_told_little() -> None:
         "do not poll",
     ):
         assert part in text
+    assert "approval mode" not in text, "Claude Code's own settings hold"
     assert "The relay cannot be reached just now (gone)" in introduction(who, away="gone")
+    assert "change no file" in introduction(replace(who, approval=Approval.READ_ONLY))

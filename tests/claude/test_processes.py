@@ -72,6 +72,7 @@ class Pretended:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,
         )
 
     def hook(self, event: str, **said: Any) -> "subprocess.CompletedProcess[str]":
@@ -174,7 +175,7 @@ async def test_a_session_with_a_monitor(claude: Pretended) -> None:
         number = await write(relay, agent.id, "hello")
         assert (await line_of(first)).startswith(f'relay message {number} from peer alice: "hello"')
 
-        first.terminate()
+        os.killpg(first.pid, signal.SIGTERM)  # as Claude Code stops a monitor: the whole group
         first.communicate(timeout=PATIENCE)
         now = await there(relay, claude.session, AgentStatus.IDLE, besides=agent.instance_id)
         assert now.id == agent.id

@@ -138,6 +138,12 @@ def _wait(pid: int, said: str, command: list[str]) -> dict[str, Any] | None:
     return answer
 
 
+def _has_monitors() -> bool:
+    """Whether a keeper comes by itself. Where a waiter starts it, the session is told who it is with its first prompt."""
+    known = version(os.environ)
+    return is_attended(os.environ) and (known is None or known >= MONITORS_SINCE)
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -183,8 +189,7 @@ def main(arguments: list[str]) -> int:
     if event == "wait":
         answer = _wait(pid, said, arguments[1:])
     else:
-        starting = _STARTING if event == "SessionStart" and is_attended(os.environ) else 0.0
-        answer = ask(pid, event, said, starting)
+        answer = ask(pid, event, said, _STARTING if event == "SessionStart" and _has_monitors() else 0.0)
     if answer is None:
         return 0
     _export(answer.get("env") or {})

@@ -11,7 +11,7 @@ The line says who, whose word and what about; the text itself is fetched (``trio
 import html
 from collections.abc import Iterable, Sequence
 
-from trio_relay.core.approval import describe
+from trio_relay.core.approval import Approval
 from trio_relay.core.prompts import Introduction, line
 from trio_relay.core.wire import Message
 
@@ -21,6 +21,11 @@ PAUSE = 2.0
 #: Characters of a message's text in its notice: enough to see what it is about.
 PREVIEW = 120
 _NAME = 80
+#: What an approval mode means here (`gate.py`); ``open`` leaves everything to Claude Code.
+_MODES = {
+    Approval.GUARDED: "your user is asked before you change or run anything for a relay message",
+    Approval.READ_ONLY: "read and answer, but change no file, whoever asks",
+}
 
 
 def notice(message: Message, reader: str, *, again: bool = False, held: bool = False) -> str:
@@ -99,7 +104,8 @@ def introduction(who: Introduction, *, away: str | None = None) -> str:
     named.append(f"tags {_listed(who.tags)}")
     if who.channels:
         named.append(f"channels {_listed(who.channels)}")
-    named.append(f"approval mode {who.approval} (this agent {describe(who.approval)})")
+    if who.approval in _MODES:
+        named.append(f"approval mode {who.approval}: {_MODES[who.approval]}")
     told = [
         ", ".join(named) + ".",
         (

@@ -3,6 +3,7 @@
 Everything of ours lies in one directory of the user's data; what was there before is noted there for uninstalling.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from trio_relay import __version__
+from trio_relay.claude.hook_client import socket_path
 from trio_relay.claude.setup.plugin import is_program, marketplace
 from trio_relay.claude.setup.registration import (
     UNREGISTER_COMMANDS,
@@ -130,7 +132,8 @@ def plan_uninstall(home: Home, *, purge: bool) -> Plan:
             unregister(claude, config, record.before)
             shutil.rmtree(home.marketplace, ignore_errors=True)
             home.record.unlink(missing_ok=True)
-            remove_empty([home.data, *(Path(each) for each in record.directories)])
+            sockets = Path(socket_path(os.getpid())).parent
+            remove_empty([home.data, sockets, *(Path(each) for each in record.directories)])
 
         commands = [] if claude is None else [_command(claude, each) for each in UNREGISTER_COMMANDS]
         lines = [*commands, f"put {config / 'settings.json'} back as it was", f"remove {home.data}"]
