@@ -27,6 +27,7 @@ from trio_relay.errors import (
     Conflict,
     ConnectionLost,
     Invalid,
+    NotDelivered,
     NotFound,
     RateLimited,
     Refused,
@@ -51,6 +52,7 @@ _EXIT_CODES: tuple[tuple[type[RelayError], int], ...] = (
     (ConnectionLost, UNREACHABLE),
     (Unavailable, UNREACHABLE),
     (RateLimited, UNREACHABLE),
+    (NotDelivered, NOT_DELIVERED),
 )
 
 
