@@ -27,7 +27,7 @@ async def test_kill_9_of_the_keeper_and_of_the_relay_cost_no_message(tmp_path: P
             await gate.wait()
         return reply
 
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with claude_world(tmp_path, hesitant) as world:
             await world.install()
             tester = await world.person()

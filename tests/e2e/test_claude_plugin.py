@@ -38,7 +38,7 @@ async def test_messages_reach_the_session_whatever_it_does(world: ClaudeWorld) -
     colleague = world.model.script = Colleague()
     settings = (world.config / "settings.json").read_bytes()
     await world.install()
-    with trio.fail_after(120):
+    with trio.fail_after(180):
         tester = await world.person()
         async with world.tui("--allowedTools", "Bash(sh wait.sh)") as tui:
             agent = await world.agent()
@@ -132,7 +132,7 @@ async def test_what_its_person_is_asked_may_be_answered_elsewhere(world: ClaudeW
     world.environment["AGENT_RELAY_CLAUDE_APPROVALS"] = "on"
     colleague = world.model.script = Colleague()
     await world.install()
-    with trio.fail_after(120):
+    with trio.fail_after(180):
         async with world.tui() as tui:
             agent = await world.agent()
 
@@ -189,7 +189,7 @@ async def test_a_command_of_the_plugin_begins_a_pair(world: ClaudeWorld) -> None
     colleague = world.model.script = Colleague()
     await world.install()
     colleague.told["/pair tester"] = [bash("agent-relay /pair tester 'Debug flaky tests'")]
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         tester = await world.person()
         async with world.tui() as tui:
             agent = await world.agent()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.claude
 
 
 async def test_the_real_claude_code_says_what_the_mock_says(tmp_path: Path) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(180):
         async with claude_world(tmp_path, Text("It is 42.")) as world:
             assert await world.print("What is 6 times 7?") == "It is 42.\n"
             (request,) = world.model.requests
@@ -36,7 +36,7 @@ if older_versions():
 
     @pytest.mark.parametrize("version", older_versions())
     async def test_an_older_claude_code_too(version: str, tmp_path: Path) -> None:
-        with trio.fail_after(90):
+        with trio.fail_after(180):
             async with (
                 claude_world(tmp_path, Text("It is 42."), version=version) as world,
                 world.tui() as tui,

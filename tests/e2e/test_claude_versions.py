@@ -30,7 +30,7 @@ if older_versions():
     @pytest.mark.parametrize("version", older_versions())
     async def test_a_session_without_monitors_hears_its_messages_too(version: str, tmp_path: Path) -> None:
         colleague = Colleague()
-        with trio.fail_after(120):
+        with trio.fail_after(180):
             async with claude_world(tmp_path, colleague, version=version) as world:
                 await world.install()
                 await world.person()

@@ -81,7 +81,7 @@ def of_claude(number: int, line: str) -> list[ToolCall]:
 async def test_codex_and_claude_code_work_together(tmp_path: Path) -> None:
     (tmp_path / "codex").mkdir()
     (tmp_path / "claude").mkdir()
-    with trio.fail_after(120):
+    with trio.fail_after(180):
         async with (
             relay_process(tmp_path) as relay,
             codex_at(relay, tmp_path / "codex") as one,

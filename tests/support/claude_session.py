@@ -60,7 +60,7 @@ class ClaudeWorld(Home):
     async def tui(self, *options: str, project: str = "project") -> AsyncGenerator[Terminal]:
         """Run ``claude`` in a terminal, once its prompt is there."""
         async with self.terminal([self.program, *options], project=project) as opened:
-            await opened.shows(READY)
+            await opened.shows(READY, seconds=60)
             yield opened
 
     async def print(self, *arguments: str, project: str = "project") -> str:
