@@ -23,7 +23,8 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from support.codex_session import World, codex_world, relay_process
+from support.codex_session import World, codex_world
+from support.relay_process import relay_process
 from trio_relay import __version__
 from trio_relay.client import RelayClient
 from trio_relay.codex.app_server import AppServer

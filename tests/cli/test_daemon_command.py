@@ -171,7 +171,10 @@ def test_where_there_is_no_service_manager_the_command_is_said(on: Callable[...,
     machine = on()
     refused = call("daemon", "install")
     assert refused.exit_code == 1
-    assert f"-m trio_relay serve --quiet --env-file '{machine.home}/.config/trio-relay/relay.env'" in refused.stderr
+    assert (
+        f"-m trio_relay serve --quiet --env-file '{machine.home}/.config/trio-relay/relay.env'"
+        in refused.stderr
+    )
 
 
 def test_without_settings_setup_comes_first(on: Callable[..., Machine]) -> None:

@@ -141,7 +141,12 @@ def test_a_parked_thread_goes_on(anna: Visitor, api: Api) -> None:
     message, speaker, listener = api.send("ping", "pong", "Thank you"), "pong", "ping"
     sent: dict[str, Any] = {"parked": False}
     while not sent["parked"]:
-        answer = {"from": speaker, "to": listener, "body": f"No, I thank you for {message}", "replyTo": message}
+        answer = {
+            "from": speaker,
+            "to": listener,
+            "body": f"No, I thank you for {message}",
+            "replyTo": message,
+        }
         sent = api("POST", "/messages", answer)
         message, speaker, listener = sent["id"], listener, speaker
     anna.go("/parked")

@@ -22,7 +22,13 @@ def ann_and_bob(sync_room: SyncRoom) -> SyncRoom:
 
 
 def notices(room: SyncRoom, agent_id: str) -> list[str]:
-    everything: dict[str, Any] = {"unread": False, "since_id": None, "after_seq": None, "state": None, "limit": 100}
+    everything: dict[str, Any] = {
+        "unread": False,
+        "since_id": None,
+        "after_seq": None,
+        "state": None,
+        "limit": 100,
+    }
     found = room.do(messages_read.inbox, agent_id, **everything)
     return [each.type for each in found if each.sender == "system"]
 

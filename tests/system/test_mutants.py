@@ -36,7 +36,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 DENSE = Plan(seconds=600, messages=60, sidecar_life=90, app_server_life=150, relay_life=200, calm=600)
 #: Sidecars that live to see what is offered again.
-STEADY = replace(DENSE, sidecar_life=400)
+STEADY = replace(DENSE, sidecar_life=200, messages=100)
 #: A relay that dies over its commits.
 SLOW_DISK = Plan(
     seconds=300, messages=150, sidecars=2, sidecar_life=600, app_server_life=600, relay_life=20, commit=0.5

@@ -101,7 +101,9 @@ def dashboard_blueprint(frame: Frame) -> Blueprint:
         if isinstance(error, HTTPException):
             raise error
         log_bug(error)
-        return await frame.fault(RelayError("the relay made a mistake; it is in its log", code="internal_error"))
+        return await frame.fault(
+            RelayError("the relay made a mistake; it is in its log", code="internal_error")
+        )
 
     for add_views in VIEWS:
         add_views(pages, frame)
