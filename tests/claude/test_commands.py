@@ -2,7 +2,7 @@
 
 import pytest
 
-from trio_relay.claude.commands import answers_for_a_person, is_harmless
+from trio_relay.claude.commands import answers_for_a_person, is_harmless, runs_a_program
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,18 @@ def test_whatever_is_more_than_that_is_asked_about(command: str) -> None:
 )
 def test_what_only_a_person_may_decide_is_known(command: str) -> None:
     assert answers_for_a_person(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"),
+    [
+        ("trio-relay claim 12 -- make test", True),
+        ("agent-relay /claim 12 make", True),
+        ("cd x && trio-relay leases run migration -- ./migrate.sh", True),
+        ("trio-relay leases", False),
+        ("trio-relay reply 12 'claim it'", False),
+        ("make claim", False),
+    ],
+)
+def test_what_may_run_anything_is_known(command: str, runs: bool) -> None:
+    assert runs_a_program(command) is runs

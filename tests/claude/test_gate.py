@@ -38,6 +38,13 @@ def test_what_answers_for_a_person_is_refused_in_every_mode() -> None:
         assert asked("Bash", approval, command="trio-relay approve 1", mode="bypassPermissions") == "deny"
 
 
+def test_a_skills_grant_for_our_commands_runs_no_program() -> None:
+    """Claude Code takes a hook's ``ask`` before what a skill or a setting allows (2.1.329)."""
+    assert asked("Bash", command="agent-relay claim 12 -- make test") == "ask"
+    assert asked("Bash", command="agent-relay claim 12") == "allow"
+    assert asked("Bash", command="agent-relay claim 12 -- make test", mode="bypassPermissions") is None
+
+
 def test_open_leaves_everything_else_to_claude_code() -> None:
     for tool in ("Bash", "Edit", "mcp__other__tool"):
         assert asked(tool, relayed=True, command="make", mode="bypassPermissions") is None

@@ -32,6 +32,7 @@ _ELSEWHERE = ("--agent", "--from", "--relay-url", "--token", "--token-file", "--
 #: ``... <<'END'`` at the end of the first line, the text, and ``END`` alone on the last.
 _HERE = re.compile(r"(?P<command>[^\n]*?)\s*<<\s*(['\"])(?P<end>\w+)\2[ \t]*\n(?P<text>.*)\Z", re.DOTALL)
 _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+_RUNS = re.compile(r"\b(?:trio|agent)-relay[\"']?\s+[\"'\\]*/?(?:claim|leases[\"']?\s+[\"'\\]*run)\b")
 _PERSONS_WORD = re.compile(
     r"\b(?:trio|agent)-relay[\"']?\s+[\"'\\]*/?(?:(?:approve|deny|tokens|join|invite)\b|threads[\"']?\s+[\"'\\]*resume\b)"
 )
@@ -80,6 +81,11 @@ def answers_for_a_person(command: str) -> bool:
     A fence, not a wall: a shell can say anything in other words. What the credential may do is the relay's to refuse.
     """
     return _PERSONS_WORD.search(command) is not None
+
+
+def runs_a_program(command: str) -> bool:
+    """Say whether a command line of ours may run anything: a skill's grant for our commands does not mean that."""
+    return _RUNS.search(command) is not None
 
 
 def _without_here_document(command: str) -> str:

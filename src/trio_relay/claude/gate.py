@@ -8,7 +8,7 @@ Claude Code would not ask by itself. In every mode our own commands that only sp
 
 from dataclasses import dataclass
 
-from trio_relay.claude.commands import answers_for_a_person, is_harmless
+from trio_relay.claude.commands import answers_for_a_person, is_harmless, runs_a_program
 from trio_relay.claude.events import SILENCE, Answer, Event, permission
 from trio_relay.core.approval import Approval
 
@@ -42,6 +42,8 @@ def before_tool(event: Event, now: Situation) -> Answer:
         return permission("allow", "it only speaks and reads as this session's agent")
     if now.approval is Approval.READ_ONLY:
         return _read_only(event)
+    if command is not None and runs_a_program(command) and event.permission_mode in _ASKING:
+        return permission("ask", "it runs a program of the model's choice")
     if now.approval is Approval.GUARDED and now.relayed and event.tool_name in EDITING | RUNNING:
         return permission("ask", "this agent is guarded, and the turn is about a relay message")
     return SILENCE
