@@ -59,6 +59,11 @@ _EXIT_CODES: tuple[tuple[type[RelayError], int], ...] = (
 #: Refusals that are about the command line itself.
 _BY_CODE = {"open_bind": BAD_INPUT, "integration_token_shared": BAD_INPUT, "store_too_new": REFUSED}
 
+#: What a person at a terminal does about it, where the fields of the API say it in its own words.
+_ADVICE = {
+    "unknown_recipient": "`trio-relay agents` lists who is; `send --allow-unknown` keeps a message until its agent comes"
+}
+
 
 class Failure(Exception):  # noqa: N818  # a command's last words
     """Ends a command with one line on stderr and an exit code."""
@@ -125,6 +130,8 @@ def _failure(error: BaseException) -> Failure | None:
         code = _BY_CODE.get(error.code) or next(
             (code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED
         )
+        if error.code in _ADVICE:
+            return Failure(f"{error.detail}; {_ADVICE[error.code]}", code)
         fields = "".join(f"; {field.path}: {field.message}" for field in error.fields)
         return Failure(error.detail + fields, code)
     if isinstance(error, OSError):

@@ -309,9 +309,14 @@ def _resolve(tx: Tx, request: SendRequest, target: Target) -> list[Row]:
         if found or request.allow_unknown or target.text == SYSTEM:
             return found
         raise NotFound(
-            f"no agent {target.text!r} is registered (allowUnknown parks the message for it)",
+            f"no agent {target.text!r} is registered",
             code="unknown_recipient",
-            fields=(FieldError("to", "expected a registered agent id or a target"),),
+            fields=(
+                FieldError(
+                    "to",
+                    "expected a registered agent id or a target; allowUnknown keeps it for who comes later",
+                ),
+            ),
         )
     return _matching(tx, target, request.sender, request.channel)
 
