@@ -31,6 +31,7 @@ _FORMS = (
     (r"127\.0\.0\.1:\d+", "127.0.0.1:4850"),
     (r"\b[\w.-]+@[\w.-]+\b", "you@here"),
     (r"(?<=database  ).*", "relay.db"),
+    (r"\.venv/bin/(?=trio-relay )", ""),  # where it is not on the PATH
     (r"attemptId \w+", "attemptId ID"),
     (r"[ ]+$", ""),
     (r"  +", "  "),
