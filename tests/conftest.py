@@ -1,6 +1,7 @@
 """Fixtures every tier uses."""
 
 import gc
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -125,5 +126,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _logs_go_where_they_went() -> Iterator[None]:
     """A command that sets up logging for its process does not do so for the next test."""
+    ours = logging.getLogger("trio_relay")
+    handlers, propagate = ours.handlers[:], ours.propagate
     yield
     structlog.reset_defaults()
+    ours.handlers[:], ours.propagate = handlers, propagate

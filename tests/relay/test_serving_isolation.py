@@ -38,6 +38,7 @@ async def test_an_app_that_fails_is_answered_for_and_the_connection_ends() -> No
     async def failing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await raw_app(scope, receive, send)
+            return
         raise ValueError(f"cannot cope with {SECRET}")
 
     with capture_logs() as logs:
