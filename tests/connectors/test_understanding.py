@@ -112,11 +112,22 @@ class TestGitHub:
     def test_labels_say_what_is_work(
         self, action: str, on_it: list[str], state: str, expected: str | None
     ) -> None:
-        said = payload("github-issues-opened") | {"action": action}
+        said = payload("github-issues-opened") | {"action": action, "label": {"name": "agent"}}
         said["issue"] |= {"labels": [{"name": name} for name in on_it], "state": state}
         assert [status for status, _ in github_says(said, labels=("agent",))] == (
             [expected] if expected else []
         )
+
+    @pytest.mark.parametrize("on_it", [["agent"], ["bug"]])
+    @pytest.mark.parametrize("action", ["labeled", "unlabeled"])
+    def test_another_label_neither_begins_nor_ends_work(self, action: str, on_it: list[str]) -> None:
+        said = payload("github-issues-opened") | {"action": action, "label": {"name": "triaged"}}
+        said["issue"] |= {"labels": [{"name": name} for name in on_it], "state": "open"}
+        assert github_says(said, labels=("agent",)) == []
+
+    def test_an_issue_that_went_to_another_repository_is_over_here(self) -> None:
+        said = payload("github-issues-opened") | {"action": "transferred"}
+        assert github_says(said) == [("resolved", "github:shop/backend:41")]
 
     def test_a_draft_is_no_work_yet(self) -> None:
         said = payload("github-pull-request-closed") | {"action": "opened"}

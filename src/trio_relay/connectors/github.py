@@ -13,8 +13,9 @@ from trio_relay.errors import Invalid
 
 #: ``X-GitHub-Event`` → where the thing stands in the payload.
 _THINGS = {"issues": "issue", "pull_request": "pull_request"}
-_BEGINS = {"opened", "reopened", "ready_for_review", "labeled", "transferred"}
-_ENDS = {"closed", "deleted", "unlabeled", "converted_to_draft"}
+_BEGINS = {"opened", "reopened", "ready_for_review", "labeled"}
+#: ``transferred`` is said of the issue that was left behind; the other repository says ``opened`` of the new one.
+_ENDS = {"closed", "deleted", "transferred", "unlabeled", "converted_to_draft"}
 
 
 def github(*, target: str | None, channel: str | None, labels: Collection[str] = ()) -> Understand:
@@ -29,6 +30,8 @@ def github(*, target: str | None, channel: str | None, labels: Collection[str] =
         payload = part("the body", delivery.payload, dict)
         thing = part(_THINGS[kind], payload.get(_THINGS[kind]), dict)
         action = part("action", payload.get("action"), str)
+        if labels and action in {"labeled", "unlabeled"} and _name(payload.get("label")) not in labels:
+            return []  # of the labels that say what is work none has changed
         status = _status(action, thing, labels)
         if status is None:
             return []
@@ -76,7 +79,12 @@ def _status(action: str, thing: dict[str, Any], labels: Collection[str]) -> str 
 
 def _labels(thing: dict[str, Any]) -> set[str]:
     found = thing.get("labels") or []
-    return {one["name"] for one in found if isinstance(one, dict) and isinstance(one.get("name"), str)}
+    return {name for name in map(_name, found) if name is not None}
+
+
+def _name(label: Any) -> str | None:
+    name = label.get("name") if isinstance(label, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _login(user: Any) -> str | None:
