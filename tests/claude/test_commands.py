@@ -40,6 +40,8 @@ def test_speaking_and_reading_as_oneself_is_harmless(command: str) -> None:
         "trio-relay reply 12 `cat secret`",
         "trio-relay reply 12 - <<END\n$(cat secret)\nEND",
         "trio-relay reply 12 - <<'END'\nEND\ntouch x\nEND",
+        "trio-relay reply 12 - <<\f'END'\n\fEND\ntouch x\nEND",
+        "trio-relay reply 12 - <<\xa0'END'\n\xa0END\ntouch x\nEND",
         "PATH=. trio-relay read 12",
         "./trio-relay read 12",
         "trio-relay claim 12 -- make test",
