@@ -20,6 +20,7 @@ from trio_relay.claude.commands import answers_for_a_person, is_harmless, runs_a
         "trio-relay leases take migration",
         "trio-relay agent backend",
         "trio-relay reply 12 hello --agent me",
+        "trio-relay reply 12 -- --agent",
     ],
 )
 def test_speaking_and_reading_as_oneself_is_harmless(command: str) -> None:
@@ -56,6 +57,7 @@ def test_speaking_and_reading_as_oneself_is_harmless(command: str) -> None:
         "trio-relay serve",
         "trio-relay reply 12 hello --agent another",
         "trio-relay read 12 --relay-url http://elsewhere",
+        "trio-relay reply 12 hello --subject -- --relay-url http://elsewhere",
         "trio-relay",
         "",
     ],

@@ -65,8 +65,8 @@ def _only_claims(words: Sequence[str]) -> bool:
 
 def _speaks_elsewhere(words: Sequence[str], agent_id: str | None) -> bool:
     for number, word in enumerate(words):
-        if word == "--":
-            return False
+        if word == "--" and number and not words[number - 1].startswith("-"):
+            return False  # behind an option it may be that option's value
         name, equals, value = word.partition("=")
         # click takes any beginning of an option that is clear.
         if len(name) > 2 and name.startswith("--") and any(each.startswith(name) for each in _ELSEWHERE):
