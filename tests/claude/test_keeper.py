@@ -242,6 +242,24 @@ class TestAnnouncing:
             await stage.until(sent, again, Rung.HANDED_OFF)
             assert len(again.printed.lines) == 1
 
+    async def test_more_may_wait_than_one_poll_asks_about_and_one_prompt_takes(
+        self, stage: ClaudeStage
+    ) -> None:
+        async with stage.session() as ann:
+            await stage.agent(ann, AgentStatus.IDLE)
+        sent = [await stage.send(ann.agent_id, "green again", meta={"delivery": "fyi"}) for _ in range(600)]
+        async with stage.session() as again:
+            await again.start()
+            await stage.agent(again, AgentStatus.IDLE)
+            await trio.sleep(60)
+            for begin in (0, 10):
+                told = (await again.prompt())["additionalContext"].splitlines()
+                assert [int(line.split()[2]) for line in told] == [
+                    each.id for each in sent[begin : begin + 10]
+                ]
+                await again.stop()
+            await stage.until(sent[19], again, Rung.SETTLED)
+
     async def test_what_is_withdrawn_is_not_announced_again(self, stage: ClaudeStage) -> None:
         async with stage.session() as ann:
             await stage.agent(ann, AgentStatus.IDLE)

@@ -31,7 +31,9 @@ _VALUED = frozenset({"--agent", "--for", "--from"})
 _ELSEWHERE = ("--agent", "--from", "--relay-url", "--token", "--token-file", "--url")
 #: ``... <<'END'`` at the end of the first line, the text, and ``END`` alone on the last. Between them only what a shell takes
 #: for a blank: any other white space would belong to the word that ends the text.
-_HERE = re.compile(r"(?P<command>[^\n]*?)[ \t]*<<[ \t]*(['\"])(?P<end>\w+)\2[ \t]*\n(?P<text>.*)\Z", re.DOTALL)
+_HERE = re.compile(
+    r"(?P<command>[^\n]*?)[ \t]*<<[ \t]*(['\"])(?P<end>\w+)\2[ \t]*\n(?P<text>.*)\Z", re.DOTALL
+)
 _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _RUNS = re.compile(r"\b(?:trio|agent)-relay[\"']?\s+[\"'\\]*/?(?:claim|leases[\"']?\s+[\"'\\]*run)\b")
 _PERSONS_WORD = re.compile(

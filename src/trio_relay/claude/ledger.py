@@ -146,8 +146,9 @@ class Ledger:
         return max(entry.told_at, idle_since) + PATIENCE[min(entry.tellings, len(PATIENCE)) - 1]
 
     def waiting_for_a_prompt(self) -> list[Entry]:
-        """What wakes nobody and may go along with a prompt now."""
-        return [entry for entry in self._entries.values() if entry.is_patient and entry.stage is Stage.NEW]
+        """What wakes nobody and may go along with a prompt now; of many, the oldest."""
+        waiting = [entry for entry in self._entries.values() if entry.is_patient and entry.stage is Stage.NEW]
+        return waiting[:_MOST]
 
     def told(self, entries: Iterable[Entry], now: float) -> None:
         """Note that these were announced."""

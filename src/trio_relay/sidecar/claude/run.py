@@ -53,6 +53,8 @@ log = structlog.get_logger(__name__)
 FAREWELL = 2.0
 #: Seconds the relay may hold a poll open.
 WAIT = 25.0
+#: Messages the relay is asked about in one poll: it takes about a hundred. The others show when they are announced.
+_WATCHED = 100
 #: Seconds between two looks at the status file, while a turn runs and while none does.
 _BUSY_LOOKS, _IDLE_LOOKS = 0.5, 2.0
 #: Seconds between two tries to become the keeper where another process is.
@@ -328,7 +330,7 @@ class Keeper:
                     after_seq=cursor,
                     wait=WAIT,
                     limit=PAGE,
-                    watch=ledger.in_hand,
+                    watch=ledger.in_hand[-_WATCHED:],
                 )
             )
             for message in arrived:
