@@ -70,7 +70,9 @@ async def converse(stream: trio.SocketStream, heard: Heard) -> None:
                 nursery.start_soon(until_gone)
                 answer = await heard(told)
                 nursery.cancel_scope.cancel()
-                with trio.CancelScope(shield=True), trio.move_on_after(1.0):
+                # Suppressed here as well: before Python 3.12 `suppress` does not look into the nursery's group.
+                gone = suppress(trio.BrokenResourceError)
+                with trio.CancelScope(shield=True), trio.move_on_after(1.0), gone:
                     await stream.send_all(msgspec.json.encode(answer))
 
 
