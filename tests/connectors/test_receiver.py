@@ -1,9 +1,11 @@
 """From a delivery to the task, with the relay there and away. In virtual time."""
 
+import errno
 import hashlib
 import hmac
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,10 +24,11 @@ from trio_relay.connectors.alertmanager import alertmanager
 from trio_relay.connectors.delivery import Check, bearer, signature
 from trio_relay.connectors.github import github
 from trio_relay.connectors.receiver import Connector, application, post_all
-from trio_relay.connectors.spool import Spool
+from trio_relay.connectors.spool import Spool, owned
 from trio_relay.core.integrations import Integration
 from trio_relay.core.tasks import TaskStatus
-from trio_relay.core.wire_tasks import Task
+from trio_relay.core.wire_tasks import IntegrationEvent, Task
+from trio_relay.errors import Refused, Unavailable
 from trio_relay.settings import ServerSettings
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -208,3 +211,52 @@ async def test_when_too_much_waits_nothing_more_is_taken(
         answer = await http.post("/", content=ALERTS, headers=JSON)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
         assert kept.waiting == 2
+
+
+async def test_what_a_crash_left_half_written_is_no_event(tmp_path: Path) -> None:
+    Spool(tmp_path)
+    (tmp_path / ".00000000000000000001-aaaaaaaa.json").write_bytes(b'{"type": "al')
+    kept = Spool(tmp_path, run_sync=inline)
+    assert (kept.waiting, await kept.first()) == (0, None)
+    assert [one.name for one in tmp_path.iterdir()] == ["refused"]
+
+
+async def test_what_cannot_be_read_back_does_not_stop_what_can(tmp_path: Path) -> None:
+    Spool(tmp_path)
+    (tmp_path / "00000000000000000001-aaaaaaaa.json").write_bytes(b"\xff{")
+    (tmp_path / "00000000000000000002-bbbbbbbb.json").write_text("{}")
+    kept = Spool(tmp_path, run_sync=inline)
+    (tmp_path / "00000000000000000002-bbbbbbbb.json").unlink()
+    await kept.put([IntegrationEvent(title="Disk full")])
+    found = await kept.first()
+    assert found is not None
+    assert found[1].title == "Disk full"
+    (tmp_path / found[0]).unlink()
+    await kept.done(found[0])
+    assert (kept.waiting, await kept.first()) == (0, None)
+    (aside,) = (tmp_path / "refused").iterdir()
+    assert json.loads(aside.read_text())["reason"] == "it cannot be read"
+
+
+async def test_a_disk_that_is_full_is_said_and_nothing_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Spool(tmp_path, run_sync=inline)
+    written = iter([None])
+
+    def full(file: int) -> None:
+        if next(written, "full") == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        await kept.put([IntegrationEvent(title="one"), IntegrationEvent(title="two")])
+    assert kept.waiting == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["refused"]
+
+
+def test_a_spool_is_of_one_connector(tmp_path: Path) -> None:
+    with owned(tmp_path / "spool"), pytest.raises(Refused, match="--spool"), owned(tmp_path / "spool"):
+        pass
+    with owned(tmp_path / "spool"):
+        pass

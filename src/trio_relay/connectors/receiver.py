@@ -16,7 +16,7 @@ import trio
 from trio_relay.client.http import RelayClient
 from trio_relay.client.tasks import post_event
 from trio_relay.connectors.delivery import Check, Delivery, Understand
-from trio_relay.connectors.spool import Spool
+from trio_relay.connectors.spool import Spool, owned
 from trio_relay.errors import ConnectionLost, Invalid, RateLimited, RelayError, Unauthorized, Unavailable
 from trio_relay.relay.serving import ServingConfig, serve_app
 from trio_relay.supervise import stop_on_signal
@@ -57,24 +57,29 @@ async def run(
     """Serve until SIGTERM or SIGINT; hand the URLs to ``task_status.started``.
 
     Raises:
-        RelayError: the address cannot be bound, or the relay's URL cannot be meant.
+        RelayError: the address cannot be bound, the relay's URL cannot be meant, or another connector has the spool.
 
     """
     stop = trio.Event()
-    async with RelayClient.open(relay_url, token) as relay, trio.open_nursery() as nursery:
+    with owned(spool):
         kept = Spool(spool)
-        nursery.start_soon(stop_on_signal, stop.set)
-        nursery.start_soon(post_all, kept, relay, delays)
+        async with RelayClient.open(relay_url, token) as relay, trio.open_nursery() as nursery:
+            nursery.start_soon(stop_on_signal, stop.set)
+            nursery.start_soon(post_all, kept, relay, delays)
 
-        async def serve(task_status: trio.TaskStatus[list[str]]) -> None:
-            await serve_app(
-                application(connector, kept), config, stop=stop, on_stop=lambda: None, task_status=task_status
-            )
-            nursery.cancel_scope.cancel()
+            async def serve(task_status: trio.TaskStatus[list[str]]) -> None:
+                await serve_app(
+                    application(connector, kept),
+                    config,
+                    stop=stop,
+                    on_stop=lambda: None,
+                    task_status=task_status,
+                )
+                nursery.cancel_scope.cancel()
 
-        urls = await nursery.start(serve)
-        log.info("taking deliveries", urls=urls, waiting=kept.waiting)
-        task_status.started(urls)
+            urls = await nursery.start(serve)
+            log.info("taking deliveries", urls=urls, waiting=kept.waiting)
+            task_status.started(urls)
 
 
 async def post_all(spool: Spool, relay: RelayClient, delays: Callable[[], Iterator[float]]) -> None:
