@@ -3,7 +3,7 @@
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from support.browser import PATIENCE, Api, Visitor, visitor
 from support.commands import clean_environment, serving_relay
@@ -113,3 +113,23 @@ def test_a_lost_connection_is_said_and_what_was_missed_is_shown(browser: Browser
         expect(link).to_have_text("live")
         expect(person.page.get_by_text("Said while nobody looked")).to_be_visible()
         person.complaints.clear()  # the browser tells of the connections that failed
+
+
+def test_what_happens_between_a_page_and_its_stream_is_shown(anna: Visitor, api: Api) -> None:
+    def late(route: Route) -> None:
+        api.join("in-between")
+        route.continue_()
+
+    anna.page.route("**/live", late)
+    anna.go("/agents")
+    expect(anna.page.get_by_role("link", name="in-between")).to_be_visible()
+    api("DELETE", "/agents/in-between")
+
+
+def test_the_numbers_beside_the_navigation_are_right_when_all_is_quiet_again(anna: Visitor, api: Api) -> None:
+    api.join("asking")
+    count = anna.page.locator('.nav [data-count="approvals"]')
+    for number in (1, 2):
+        api("POST", "/approvals", {"agentId": "asking", "tool": "Bash", "summary": f"ls {number}"})
+        expect(count).to_contain_text(str(number))
+    api("DELETE", "/agents/asking")

@@ -270,7 +270,7 @@ async def test_the_digest_names_what_changed_and_not_what_was_said(
     room: Room, anna: Anna, autojump_clock: MockClock
 ) -> None:
     pulse = Pulse(room.service)
-    number = await pulse.begin()
+    number, _ = await pulse.begin()
     await join(room, "ann")
     message = await send(room, "ann", "A secret")
     reply = await send(room, "bob", "Another", sender="ann", reply_to=message, allow_unknown=True)
@@ -288,7 +288,8 @@ async def test_the_digest_names_what_changed_and_not_what_was_said(
 
 async def test_who_is_far_behind_looks_at_everything(room: Room, autojump_clock: MockClock) -> None:
     pulse = Pulse(room.service)
-    late = number = await pulse.begin()
+    number, _ = await pulse.begin()
+    late = number
     for _ in range(40):
         await join(room, "ann")
         number, _ = await pulse.after(number)

@@ -8,13 +8,16 @@ cross-site requests, must be our own or one that was allowed.
 import ipaddress
 from urllib.parse import urlsplit
 
-from quart import Response, request
+from quart import Response, g, request
 from quart_trio import QuartTrio
 
+from trio_relay.core.access import Scope
 from trio_relay.core.integrations import by_token
 from trio_relay.errors import Refused, RelayError
 from trio_relay.relay.credentials import caller
+from trio_relay.relay.operations import board
 from trio_relay.relay.service import RelayService
+from trio_relay.relay.web.dashboard.frame import is_fragment
 from trio_relay.relay.web.dashboard.login import ENTRANCE, to_login
 from trio_relay.relay.web.dashboard.session import person, recognise
 from trio_relay.relay.web.problems import problem_of
@@ -98,6 +101,9 @@ async def _let_in(service: RelayService) -> Response | None:
         return to_login()
     person.set(who)
     caller.set(who.principal)
+    if request.method == "GET" and not is_fragment() and who.may(Scope.OBSERVE):
+        # Read before all else the page shows, so that its stream can tell whether something happened between the two.
+        g.log_end = await service.read(board.log_end)
     return None
 
 

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 from urllib.parse import parse_qs, quote, unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from quart import Response, request
+from quart import Response, g, request
 
 from trio_relay import __version__
 from trio_relay.core.access import Scope
@@ -190,6 +190,7 @@ class Frame:
             here=here,
             counts=counts,
             said=None if said is None else unquote(said),
+            log_end=g.get("log_end"),
             theme=theme(),
             path=request.full_path.rstrip("?"),
             **data,

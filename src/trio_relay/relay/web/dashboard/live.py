@@ -61,14 +61,17 @@ class Pulse:
         self._digests: deque[tuple[int, frozenset[str]]] = deque(maxlen=KEPT)
         self._number = 0
 
-    async def begin(self) -> int:
-        """The number of the digest after which a new stream hears: nothing that commits after this call is missed."""
+    async def begin(self) -> tuple[int, int]:
+        """The number of the digest after which a new stream hears, and the last event that is in none it will hear.
+
+        Nothing that commits after this call is missed.
+        """
         async with self._reading:
             if trio.current_time() - self._read_at > ASLEEP:
                 # Nobody has looked for long, so nobody needs what happened meanwhile.
                 self._position = await self._service.read(board.log_end)
                 self._read_at = trio.current_time()
-        return self._number
+            return self._number, self._position
 
     async def after(self, number: int) -> tuple[int, frozenset[str]]:
         """What has changed after a digest, and the number to go on from. No words: nothing yet."""
@@ -111,18 +114,20 @@ def live_pages(pages: Blueprint, frame: Frame) -> None:
     async def live() -> Response:
         """Say what changes, for as long as the page is open."""
         session = session_of_request()
-        number = await pulse.begin()
+        begun = await pulse.begin()
         response = Response(
-            _digests(service, pulse, number, None if session is None else session.token), headers=_HEADERS
+            _digests(service, pulse, begun, None if session is None else session.token), headers=_HEADERS
         )
         response.timeout = None  # Quart would cut the stream after its RESPONSE_TIMEOUT
         return response
 
 
 async def _digests(
-    service: RelayService, pulse: Pulse, number: int, token: str | None
+    service: RelayService, pulse: Pulse, begun: tuple[int, int], token: str | None
 ) -> AsyncGenerator[bytes, None]:
-    yield block("hello", {"at": service.now()})
+    number, before = begun
+    # A page that was made before that event asks for everything again.
+    yield block("hello", {"at": service.now(), "before": before})
     spoke_at = trio.current_time()
     while not service.hub.closed:
         with service.hub.listening(EVENTS) as bell:

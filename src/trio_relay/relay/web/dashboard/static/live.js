@@ -31,8 +31,10 @@ function connect(url) {
   source?.close();
   source = new EventSource(url);
   source.addEventListener("hello", (event) => {
-    setRelayTime(JSON.parse(event.data).at);
-    if (document.querySelector('[data-link="lost"]')) dirty.add("*"); // whatever was missed
+    const { at, before } = JSON.parse(event.data);
+    setRelayTime(at);
+    // Whatever was missed: while the connection was lost, or since the page was made.
+    if (document.querySelector('[data-link="lost"]') || before > Number(document.body.dataset.logEnd ?? before)) dirty.add("*");
     say("live", "live");
     pause = FIRST_PAUSE;
     soon(0);
@@ -82,12 +84,15 @@ async function refresh() {
     if (wait > 50) later = later ? Math.min(later, wait) : wait;
     else regions.push(region.dataset.region);
   }
-  if (["message", "approval", "thread", "*"].some((word) => dirty.has(word))) {
-    if ((asked.get("counts") ?? -1e9) + 5000 <= now) regions.push("counts");
+  let countsLater = 0;
+  if (["message", "approval", "thread", "counts", "*"].some((word) => dirty.has(word))) {
+    countsLater = Math.max(0, (asked.get("counts") ?? -1e9) + 5000 - now);
+    if (!countsLater) regions.push("counts");
   }
   const lists = listsConcerned(dirty, concerns);
   const words = new Set(dirty);
   dirty.clear();
+  if (countsLater) setTimeout(() => (dirty.add("counts"), soon(0)), countsLater);
   if (later) {
     for (const word of words) dirty.add(word); // kept for the regions whose time has not come
     setTimeout(refresh, later);
