@@ -1,6 +1,8 @@
 """The keeper of a Claude Code session: who it is, how messages are announced, and what its receipts say."""
 
 import itertools
+from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import trio
@@ -192,6 +194,43 @@ class TestAnnouncing:
             await ann.stop()
             assert await stage.until(sent, ann, Rung.SETTLED) == {"turn": "completed"}
             assert len(ann.printed.lines) == 1
+
+    async def test_what_is_fetched_while_it_is_announced_is_announced_once(
+        self, stage: ClaudeStage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with stage.session() as ann:
+            await stage.agent(ann, AgentStatus.IDLE)
+            await ann.prompt()
+            say = ann.printed.say
+
+            async def slowly(lines: Sequence[str]) -> bool:
+                await ann.fetch(sent)
+                return await say(lines)
+
+            monkeypatch.setattr(ann.printed, "say", slowly)
+            sent = await stage.send(ann.agent_id, "look at foo.py")
+            await stage.until(sent, ann, Rung.IN_CONTEXT)
+            await ann.stop()
+            await stage.until(sent, ann, Rung.SETTLED)
+            await trio.sleep(300)
+            assert len(ann.printed.lines) == 1
+
+    async def test_a_turn_in_which_a_message_was_fetched_is_one_it_has_reached(
+        self, stage: ClaudeStage
+    ) -> None:
+        async with stage.session(agent=AgentSettings(approval="guarded")) as ann:
+            await stage.agent(ann, AgentStatus.IDLE)
+            make = partial(ann.hook, "PreToolUse", tool_name="Bash", tool_input={"command": "make"})
+            await ann.start()
+            await ann.prompt("see what is in your inbox")
+            sent = await stage.send(ann.agent_id, "look at foo.py", meta={"delivery": "start"})
+            await trio.sleep(1)
+            assert await make() == {}, "the person's own turn"
+            await ann.fetch(sent)
+            assert (await make())["permissionDecision"] == "ask"
+            await ann.stop()
+            await ann.prompt()
+            assert await make() == {}
 
     @pytest.mark.parametrize("shown", ["", "message 1\nlook at", "another text", "look at foo.py"])
     async def test_a_text_that_was_not_shown_is_not_called_in_context(

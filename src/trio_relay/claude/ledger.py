@@ -151,9 +151,11 @@ class Ledger:
         return waiting[:_MOST]
 
     def told(self, entries: Iterable[Entry], now: float) -> None:
-        """Note that these were announced."""
+        """Note that these were announced; what the session has fetched meanwhile stays fetched."""
         for entry in entries:
-            entry.stage, entry.told_at, entry.shown = Stage.TOLD, now, False
+            if entry.stage is not Stage.FETCHED:
+                entry.stage = Stage.TOLD
+            entry.told_at, entry.shown = now, False
             entry.tellings += 1
 
     def shown(self, numbers: Iterable[int]) -> list[Entry]:

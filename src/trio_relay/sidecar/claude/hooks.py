@@ -141,6 +141,7 @@ class Sitting:
             return
         asked = command or str(event.tool_input.get("message_id", ""))
         for entry in self.ledger.fetched_in(asked, event.output):
+            self.presence.relayed = True
             log.info("fetched", message=entry.message.id, tool=event.tool_name)
             evidence = {"by": "PostToolUse", "tool": event.tool_name, "toolUseId": event.tool_use_id}
             told = {name: value for name, value in evidence.items() if value is not None}
