@@ -188,6 +188,28 @@ async def test_a_session_with_a_monitor(claude: Pretended) -> None:
     await gone(claude)
 
 
+def test_a_monitor_that_is_stopped_between_two_keepers_starts_no_third(tmp_path: Path) -> None:
+    files = marketplace(sys.executable, {})
+    script, crash = tmp_path / "keep.sh", tmp_path / "crash.sh"
+    script.write_bytes(files["plugins/agent-relay/monitors/keep.sh"])
+    # Its pause is long enough to be stopped in: the shell's `sleep` is this one.
+    crash.write_text("echo keeper\nexit 1\n")
+    (tmp_path / "sleep").write_text("#!/bin/sh\necho pausing\nexec /bin/sleep 600\n")
+    (tmp_path / "sleep").chmod(0o700)
+    with subprocess.Popen(
+        ["sh", str(script), "sh", str(crash)],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "CLAUDE_PID": str(os.getpid())},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as keep:
+        assert keep.stdout is not None
+        assert [keep.stdout.readline(), keep.stdout.readline()] == ["keeper\n", "pausing\n"]
+        os.killpg(keep.pid, signal.SIGTERM)
+        assert keep.communicate(timeout=PATIENCE)[0] == ""
+        assert keep.returncode == 0
+
+
 async def test_a_session_without_monitors_is_woken_by_its_waiter(claude: Pretended) -> None:
     claude.ai_agent = "claude-code_2-1-197_harness"
     async with RelayClient.open(claude.relay_url) as relay:

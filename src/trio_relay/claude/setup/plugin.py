@@ -117,6 +117,7 @@ while :; do
     [ "$code" -eq 1 ] || [ "$code" -gt 128 ] || exit 0
     kill -0 "${CLAUDE_PID:-$PPID}" 2>/dev/null || exit 0
     sleep "$pause"
+    [ "$stopped" ] && exit 0
     [ "$pause" -ge 32 ] || pause=$((pause * 2))
 done
 """
