@@ -10,7 +10,7 @@ from trio_relay.client.sending import EventFields, MessageFields
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, SendRequest
 from trio_relay.core.wire_tasks import IntegrationEvent
-from trio_relay.errors import ConnectionLost, Invalid, NotDelivered, StaleInstance, Unauthorized
+from trio_relay.errors import ConnectionLost, Invalid, NotDelivered, Refused, StaleInstance, Unauthorized
 from trio_relay.testing import InsideRelay
 
 
@@ -190,6 +190,23 @@ async def test_a_relay_that_has_forgotten_an_agent_hears_of_it_again(
         assert (await relay.client.agent("bob")).tags == ["build"]
         await ann.send("bob", "still there?")
         assert (await bob.receive()).body == "still there?"
+
+
+async def test_an_agent_that_is_not_let_in_again_is_over(
+    relay: Relay, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that wait for its messages hear of it by `Presence.over`."""
+
+    async def refused(_: AgentRegistration) -> None:
+        raise Refused("not any more")
+
+    with pytest.raises(Refused, match="not any more"):  # noqa: PT012
+        async with relay.agent("ann") as ann:
+            monkeypatch.setattr(ann.relay, "register", refused)
+            await relay.client.remove_agent("ann")
+            await trio.sleep_forever()
+    assert ann.presence.over.is_set()
+    assert isinstance(ann.presence.error, Refused)
 
 
 async def test_a_relay_that_is_away_is_waited_for(

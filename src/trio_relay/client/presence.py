@@ -61,22 +61,22 @@ class Presence:
         agent = await self.relay.register(self._wanted)
         self._took(agent)
         task_status.started()
-        while True:
-            forgotten = anyio.Event()
-            try:
+        try:
+            while True:
+                forgotten = anyio.Event()
                 with bare_errors():
                     async with anyio.create_task_group() as group:
                         group.start_soon(self._beat, forgotten)
                         group.start_soon(self._read)
                         await forgotten.wait()
                         group.cancel_scope.cancel()
-            except Exception as error:
-                self.error = error
-                self.over.set()
-                raise
-            log.warning("the relay has forgotten %s: it registers again", self.agent_id)
-            self.arrivals.forget()
-            self._took(await self.insist(lambda: self.relay.register(self._wanted)))
+                log.warning("the relay has forgotten %s: it registers again", self.agent_id)
+                self.arrivals.forget()
+                self._took(await self.insist(lambda: self.relay.register(self._wanted)))
+        except Exception as error:
+            self.error = error
+            self.over.set()
+            raise
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call until it gets through."""
