@@ -77,6 +77,19 @@ def test_nothing_is_replaced_unasked_and_a_token_in_use_stays(home: Path) -> Non
     assert [each.name for each in file.parent.iterdir()] == ["relay.env"]
 
 
+def test_no_secret_that_is_there_is_printed(home: Path) -> None:
+    assert call("setup", "--yes").exit_code == 0
+    file = home / CONFIG
+    file.write_text(file.read_text() + "DATABASE_URL=postgresql://relay:hunter2@db/relay\n")
+    token = read_env_file(file)["AGENT_RELAY_TOKEN"]
+    for how in ("--dry-run", "--yes"):
+        done = call("setup", "--force", how)
+        assert done.exit_code == 0
+        assert "DATABASE_URL=(as it is now)" in done.stdout
+        assert not any(secret in done.stdout + done.stderr for secret in ("hunter2", token))
+    assert read_env_file(file)["DATABASE_URL"].endswith("hunter2@db/relay")
+
+
 def test_who_looks_after_the_database_finds_it(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from trio_relay.cli.programs import own_command
 #: Shown in the place of the token.
 HIDDEN = "(a new token of 43 characters)"
 KEPT = "(the token that is there now)"
+#: And of every other setting: some hold tokens and passwords.
+UNCHANGED = "(as it is now)"
 
 
 @click.command(epilog=examples("trio-relay setup", "trio-relay setup --host 10.0.0.5 --yes"))
@@ -48,7 +50,8 @@ def setup(
     database = Path(db_path).expanduser().absolute() if db_path is not None else _database()
     lines = {"HOST": host, "PORT": str(port), "DB_PATH": str(database)}
     more = {name: value for name, value in before.items() if name not in lines}
-    shown = _content(lines | more | {"AGENT_RELAY_TOKEN": KEPT if kept else HIDDEN})
+    others = dict.fromkeys(more, UNCHANGED)
+    shown = _content(lines | others | {"AGENT_RELAY_TOKEN": KEPT if kept else HIDDEN})
     click.echo(f"{path}:\n\n{_indented(shown)}", nl=False)
     if host not in {"127.0.0.1", "localhost", "::1"}:
         click.echo("\nOther machines reach it there. It speaks plain HTTP: see docs/security.md.")
