@@ -195,6 +195,17 @@ class TestAnnouncing:
             assert await stage.until(sent, ann, Rung.SETTLED) == {"turn": "completed"}
             assert len(ann.printed.lines) == 1
 
+    async def test_a_text_of_signs_alone_is_to_be_seen_as_well(self, stage: ClaudeStage) -> None:
+        async with stage.session() as ann:
+            await stage.agent(ann, AgentStatus.IDLE)
+            sent = await stage.send(ann.agent_id, "\N{THUMBS UP SIGN} ?!")
+            await stage.until(sent, ann, Rung.HANDED_OFF)
+            await ann.fetch(sent, shown=f"message {sent.id} is handed_off")
+            await trio.sleep(1)
+            assert await stage.rung(sent, ann) is Rung.HANDED_OFF
+            await ann.fetch(sent)
+            await stage.until(sent, ann, Rung.IN_CONTEXT)
+
     async def test_what_is_fetched_while_it_is_announced_is_announced_once(
         self, stage: ClaudeStage, monkeypatch: pytest.MonkeyPatch
     ) -> None:

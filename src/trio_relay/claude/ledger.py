@@ -173,7 +173,7 @@ class Ledger:
         `command` is what the tool was told. Whatever program shows the text, it is compared letter by letter; a text cut
         off before its end, or at a length that no output exceeds, counts from its beginning.
         """
-        shown = _letters(output)
+        shown = f"{_letters(output)}\n{''.join(output.split())}"
         numbers = _numbers(output) | _numbers(command)
         found = [
             entry
@@ -214,8 +214,10 @@ _COMPARED = 2000
 
 
 def _as_shown(body: str) -> list[str]:
-    """The letters of a text as our commands and tools print it: every character visible, or as JSON."""
-    return [_letters(form)[:_COMPARED] for form in (plain(body), json.dumps(body))]
+    """The letters of a text as our commands and tools print it: every character visible, or as JSON; its signs, if it has none."""
+    letters = [_letters(form)[:_COMPARED] for form in (plain(body), json.dumps(body))]
+    signs = "".join(plain(body).split())[:_COMPARED]
+    return letters if letters[0] else [signs, *filter(None, letters[1:])]
 
 
 def _letters(text: str) -> str:
