@@ -11,11 +11,12 @@ from support.relay import Room
 from trio_relay.cli.chatting import Chat, as_a_person
 from trio_relay.cli.failures import Failure
 from trio_relay.cli.inbox import Listing
-from trio_relay.cli.presence import present
+from trio_relay.cli.presence import present, take
 from trio_relay.cli.typing_line import Kind, Shown
 from trio_relay.client import RelayClient, admin
 from trio_relay.core.model import CANARY, AgentStatus, Rung, Verdict
 from trio_relay.core.wire import AgentRegistration, SendRequest, SentMessage
+from trio_relay.errors import Unavailable
 
 
 class Typed:
@@ -74,6 +75,24 @@ async def test_whoever_is_at_a_terminal_is_live_and_then_offline(room: Room) -> 
         assert verdict.verdict is Verdict.LIVE_IDLE
     ann = await room.relay.agent("ann")
     assert (ann.status, ann.ready) == (AgentStatus.OFFLINE, False)
+
+
+async def test_a_relay_that_is_busy_ends_no_chat(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def busy(*_: object, **__: object) -> None:
+        raise Unavailable("the store is busy")
+
+    await bob_is_there(room)
+    async with present(room.relay, "ann"):
+        said = await bob_says(room, "hi")
+        [message] = await room.relay.inbox("ann")
+        with monkeypatch.context() as patched:
+            patched.setattr(RelayClient, "heartbeat", busy)
+            patched.setattr(RelayClient, "report", busy)
+            await trio.sleep(100)
+            assert await take(room.relay, "ann", message)
+        await trio.sleep(100)
+        assert (await room.relay.agent("ann")).status is AgentStatus.IDLE
+    assert await states(room, said.id) == [Rung.ACCEPTED, Rung.QUEUED]
 
 
 async def test_of_two_terminals_one_may_leave(room: Room) -> None:

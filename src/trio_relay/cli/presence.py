@@ -16,7 +16,8 @@ from trio_relay.cli.failures import REFUSED, Failure
 from trio_relay.client.http import RelayClient
 from trio_relay.core.model import CANARY, MAILBOX_RIG, AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, InboxMessage
-from trio_relay.errors import Conflict, ConnectionLost, NotFound, RelayError
+from trio_relay.errors import Conflict, NotFound, RelayError
+from trio_relay.supervise import WEATHER
 
 #: Seconds between heartbeats, and how long the relay is given to hear that we leave.
 HEARTBEAT = 20.0
@@ -65,7 +66,7 @@ async def take(relay: RelayClient, agent_id: str, message: InboxMessage) -> bool
             await relay.report(message.id, agent_id, Rung.SETTLED, EVIDENCE)
     except (Conflict, NotFound):
         return False
-    except ConnectionLost:
+    except WEATHER:
         pass  # shown all the same: it is then proven less than it could be
     return message.type != CANARY
 
@@ -73,7 +74,7 @@ async def take(relay: RelayClient, agent_id: str, message: InboxMessage) -> bool
 async def _heartbeats(relay: RelayClient, agent_id: str) -> None:
     while True:
         await trio.sleep(HEARTBEAT)
-        with suppress(ConnectionLost):  # whoever waits for messages says that the relay is away
+        with suppress(*WEATHER):  # whoever waits for messages says that the relay is away
             await _be_there(relay, agent_id)
 
 
