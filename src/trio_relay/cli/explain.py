@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trio_relay.client.http import RelayClient
 
 LOOK_EVERY = 0.02
+#: Seconds a canary could outlive the patience for it.
+OUTLIVES = 30
 
 
 @click.command(epilog=examples("trio-relay explain 12"))
@@ -101,7 +103,8 @@ async def fly(relay: "RelayClient", sender: str, recipient: str, patience: float
     import trio  # noqa: PLC0415  # --help stays quick
 
     await relay.agent(recipient)
-    ttl = max(1, round(patience * 1000))
+    # Should this program be killed it expires. Until it is withdrawn below it waits, and can be asked what for.
+    ttl = round((patience + OUTLIVES) * 1000)
     message = await relay.send(
         SendRequest(sender=sender, to=recipient, body="canary", type=CANARY, ttl_ms=ttl)
     )
@@ -111,6 +114,10 @@ async def fly(relay: "RelayClient", sender: str, recipient: str, patience: float
             (receipt,) = await relay.receipts(message.id)
             await trio.sleep(LOOK_EVERY)
     arrived = receipt is not None and receipt.state is Rung.SETTLED
+    why = None
+    if not arrived:
+        why = (await admin.explain(relay, message.id)).summary
+        await admin.retract(relay, message.id, sender, "nobody took the canary in time")
     return {
         "from": sender,
         "to": recipient,
@@ -120,7 +127,7 @@ async def fly(relay: "RelayClient", sender: str, recipient: str, patience: float
             {"state": step.state, "ms": step.at - message.created_at, "evidence": step.evidence}
             for step in (receipt.steps if receipt else [])
         ],
-        "why": None if arrived else (await admin.explain(relay, message.id)).summary,
+        "why": why,
     }
 
 
