@@ -105,8 +105,10 @@ def test_the_outbox_waits_for_the_relay(served: ServedRelay, relay: Relay, tmp_p
         assert later.receive(60).body == "one"
 
 
+#: A program that was started in the background of a script ignores SIGINT, and so would all it starts.
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from trio_relay.client import leases
 from trio_relay.client.sync import connect
 with connect(sys.argv[1]) as relay, relay.agent("stopped") as me:
@@ -117,17 +119,18 @@ with connect(sys.argv[1]) as relay, relay.agent("stopped") as me:
 
 
 def test_ctrl_c_ends_a_program_at_once_and_its_agent_goes_offline(served: ServedRelay, relay: Relay) -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, served.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert program.stdout is not None
-    assert program.stdout.readline() == "there\n"
-    # Once it waits: a signal between two instructions of a lock of Python's own may leave that lock taken.
-    deadline = time.monotonic() + 60
-    while "trio_relay_open_polls 1.0" not in urlopen(f"{served.url}/metrics").read().decode():  # ours
-        assert time.monotonic() < deadline
-    program.send_signal(signal.SIGINT)
-    _, said = program.communicate(timeout=60)
+    command = [sys.executable, "-c", PROGRAM, served.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "there\n"
+            deadline = time.monotonic() + 60
+            while "trio_relay_open_polls 1.0" not in urlopen(f"{served.url}/metrics").read().decode():
+                assert time.monotonic() < deadline, "it never waited for a message"
+            program.send_signal(signal.SIGINT)
+            _, said = program.communicate(timeout=60)
+        finally:
+            program.kill()
     assert said.strip().endswith("KeyboardInterrupt")
     assert program.returncode == -signal.SIGINT
     (stopped,) = [agent for agent in relay.agents() if agent.id == "stopped"]
