@@ -1,29 +1,7 @@
 """Where the real Codex is, for the tests that run it."""
 
-import os
-from pathlib import Path
+from support.programs import RealProgram
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-#: Older versions that are tried too: not in the default run, see `older_versions`.
-OLDER = ("0.130.0", "0.150.0")
-
-
-def codex_program(version: str | None = None) -> str:
-    """The path of the real Codex, the newest or an older `version`; without it the test fails and says how to get it."""
-    suffix = "" if version is None else "-" + version
-    variable = "TRIO_RELAY_TEST_CODEX" + suffix.replace("-", "_").replace(".", "_")
-    named = os.environ.get(variable)
-    path = Path(named) if named else ROOT / f".tools/codex{suffix}/node_modules/.bin/codex"
-    if not path.exists():
-        pytest.fail(f"no Codex at {path}: scripts/test installs it, or set {variable}", pytrace=False)
-    return str(path)
-
-
-def older_versions() -> tuple[str, ...]:
-    """The older versions to try: those of CODEX_VERSIONS, comma separated, or ``all``; none by default."""
-    wanted = os.environ.get("CODEX_VERSIONS", "")
-    return OLDER if wanted == "all" else tuple(filter(None, wanted.split(",")))
+_CODEX = RealProgram("Codex", "codex", older=("0.130.0", "0.150.0"))
+codex_program = _CODEX.path
+older_versions = _CODEX.older_versions

@@ -3,43 +3,31 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from trio_relay.core.approval import Approval, from_permissions, parse_approval, permissions
+from trio_relay.core.approval import from_permissions, parse_approval, permissions
 from trio_relay.core.batching import MAY_INTERRUPT
 from trio_relay.core.identity import agent_id
 from trio_relay.core.model import AgentStatus, Authority
-from trio_relay.core.profiles import Resolved, resolve
-from trio_relay.core.prompts import Introduction
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.settings import AgentSettings, SidecarSettings
-from trio_relay.settings.profiles import find_profile
+from trio_relay.sidecar.identity import AgentIdentity, resolve_settings
 from trio_relay.sidecar.state_file import State
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity(AgentIdentity):
     """A sidecar's identity, settled when it starts.
 
     `named_after`: the thread that was given and that nobody before us had; whose it was, the relay may know better.
     """
 
-    agent_id: str
-    instance_id: str
-    host: str
-    project: str
     cwd: str
-    rig: str
-    resolved: Resolved
-    approval: Approval
     approval_policy: str | None
     sandbox: str | None
-    settings: AgentSettings
-    meta: dict[str, Any]
     named_after: str | None = None
 
     @property
@@ -50,42 +38,11 @@ class Identity:
                 return named
         return MAY_INTERRUPT
 
-    @property
-    def offers_work(self) -> bool:
-        """Whether claimable work is shown to the model instead of being claimed for it."""
-        wished = self.resolved.auto_claim
-        return self.approval is Approval.GUARDED if wished is None else not wished
-
     def registration(
         self, status: AgentStatus, thread_id: str | None, note: str | None = None
     ) -> AgentRegistration:
         """Write the body of the registration: `note` says how the agent came to its thread."""
-        where = {"threadId": thread_id, "threadNote": note}
-        return AgentRegistration(
-            id=self.agent_id,
-            name=self.project,
-            label=self.resolved.label,
-            machine=self.host,
-            rig=self.rig,
-            tags=list(self.resolved.tags),
-            capabilities=list(self.resolved.capabilities),
-            status=status,
-            instance_id=self.instance_id,
-            meta=self.meta | {name: value for name, value in where.items() if value is not None},
-        )
-
-    def introduction(self) -> Introduction:
-        """Write what the model is told of itself."""
-        return Introduction(
-            agent_id=self.agent_id,
-            relay_url=self.settings.relay_url,
-            profile=self.resolved.meta.get("profile"),
-            label=self.resolved.label,
-            tags=self.resolved.tags,
-            capabilities=self.resolved.capabilities,
-            channels=self.resolved.channels,
-            approval=self.approval,
-        )
+        return self.registered_with(status, {"threadId": thread_id, "threadNote": note})
 
 
 def identify(
@@ -104,7 +61,7 @@ def identify(
     stays as well, wherever they are in this session.
     """
     project = Path(cwd).name
-    resolved = _resolve(settings, sidecar, project)
+    resolved = resolve_settings(settings, provider="codex", rig=sidecar.rig, project=project)
     approval, warning = parse_approval(resolved.approval)
     if warning is not None:
         log.warning("approval", problem=warning)
@@ -167,22 +124,3 @@ def session_of(sidecar: SidecarSettings) -> str:
 def takes_over(sidecar: SidecarSettings, predecessor: State) -> bool:
     """Say whether the predecessor followed the same person in the same session."""
     return sidecar.follow != "off" and predecessor.session == session_of(sidecar)
-
-
-def _resolve(settings: AgentSettings, sidecar: SidecarSettings, project: str) -> Resolved:
-    """Put the named profile and the environment together. Whatever is wrong with the profile is said."""
-    named = find_profile(settings)
-    for problem in named.problems:
-        log.warning("profile", problem=problem)
-    return resolve(
-        provider="codex",
-        rig=sidecar.rig,
-        project=project,
-        name=settings.profile,
-        profile=named.profile,
-        label=settings.label,
-        tags=settings.tags,
-        capabilities=settings.capabilities,
-        channels=settings.channels,
-        approval=settings.approval,
-    )

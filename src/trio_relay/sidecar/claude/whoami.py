@@ -1,75 +1,31 @@
 """Who a Claude Code session is: its agent id, what it registers as, what it is told of itself."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from trio_relay.client import RelayClient
-from trio_relay.core.approval import Approval, parse_approval
+from trio_relay.core.approval import parse_approval
 from trio_relay.core.identity import agent_id
 from trio_relay.core.model import AgentStatus
-from trio_relay.core.profiles import Resolved, resolve
-from trio_relay.core.prompts import Introduction
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.errors import NotFound
 from trio_relay.settings import AgentSettings, ClaudeSettings
-from trio_relay.settings.profiles import find_profile
+from trio_relay.sidecar.identity import AgentIdentity, resolve_settings
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(AgentIdentity):
     """Settled when the keeper starts; `agent_id` stays through /clear and /resume."""
 
-    agent_id: str
-    instance_id: str
-    host: str
-    project: str
-    rig: str
-    resolved: Resolved
-    approval: Approval
-    relay_url: str
-    meta: dict[str, Any]
-
-    @property
-    def offers_work(self) -> bool:
-        """Whether claimable work is shown to the model instead of being claimed for it."""
-        wished = self.resolved.auto_claim
-        return self.approval is Approval.GUARDED if wished is None else not wished
+    __slots__ = ()
 
     def registration(
         self, status: AgentStatus, session_id: str, model: str | None = None
     ) -> AgentRegistration:
         """Write the body of the registration."""
-        told = {"threadId": session_id, **({} if model is None else {"model": model})}
-        return AgentRegistration(
-            id=self.agent_id,
-            name=self.project,
-            label=self.resolved.label,
-            machine=self.host,
-            rig=self.rig,
-            tags=list(self.resolved.tags),
-            capabilities=list(self.resolved.capabilities),
-            status=status,
-            instance_id=self.instance_id,
-            meta=self.meta | told,
-        )
-
-    def introduction(self) -> Introduction:
-        """Write what the model is told of itself."""
-        return Introduction(
-            agent_id=self.agent_id,
-            relay_url=self.relay_url,
-            profile=self.resolved.meta.get("profile"),
-            label=self.resolved.label,
-            tags=self.resolved.tags,
-            capabilities=self.resolved.capabilities,
-            channels=self.resolved.channels,
-            approval=self.approval,
-        )
+        return self.registered_with(status, {"threadId": session_id, "model": model})
 
 
 def identify(
@@ -77,21 +33,7 @@ def identify(
 ) -> Identity:
     """Settle the identity: the agent is named after the session its Claude Code process began with."""
     project = Path(cwd).name
-    named = find_profile(settings)
-    for problem in named.problems:
-        log.warning("profile", problem=problem)
-    resolved = resolve(
-        provider="claude",
-        rig=claude.rig,
-        project=project,
-        name=settings.profile,
-        profile=named.profile,
-        label=settings.label,
-        tags=settings.tags,
-        capabilities=settings.capabilities,
-        channels=settings.channels,
-        approval=settings.approval,
-    )
+    resolved = resolve_settings(settings, provider="claude", rig=claude.rig, project=project)
     approval, warning = parse_approval(resolved.approval)
     if warning is not None:
         log.warning("approval", problem=warning)
@@ -109,7 +51,7 @@ def identify(
         rig=claude.rig,
         resolved=resolved,
         approval=approval,
-        relay_url=settings.relay_url,
+        settings=settings,
         meta=meta,
     )
 
