@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from support.commands import ServingRelay, call
-from trio_relay.cli.failures import REFUSED
+from trio_relay.cli.shared.failures import REFUSED
 from trio_relay.client import RelayClient, approvals
 from trio_relay.core.wire import AgentRegistration
 from trio_relay.core.wire_approvals import Approval, ApprovalRequest

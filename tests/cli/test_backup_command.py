@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_sigterm_stops_a_copy_tidily(tmp_path: Path, env: dict[str, str]) -> None:
     """The copy waits on a pipe that is its progress; there the signal finds it."""
     script = (
-        "import sys, trio_relay.cli.progress as progress\n"
+        "import sys, trio_relay.cli.shared.progress as progress\n"
         "def wait(self, done, of):\n"
         "    print('copying', flush=True)\n"
         "    sys.stdin.read()\n"

@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from support.relay import Room
-from trio_relay.cli.chatting import Chat, as_a_person
-from trio_relay.cli.failures import Failure
-from trio_relay.cli.inbox import Listing
-from trio_relay.cli.presence import present, take
-from trio_relay.cli.typing_line import Kind, Shown
+from trio_relay.cli.shared.failures import Failure
+from trio_relay.cli.talking.chatting import Chat, as_a_person
+from trio_relay.cli.talking.inbox import Listing
+from trio_relay.cli.talking.presence import present, take
+from trio_relay.cli.talking.typing_line import Kind, Shown
 from trio_relay.client import RelayClient, admin
 from trio_relay.core.model import CANARY, AgentStatus, Rung, Verdict
 from trio_relay.core.wire import AgentRegistration, SendRequest, SentMessage

@@ -259,7 +259,7 @@ def test_what_only_calls_needs_no_event_loop_and_no_http_library(env: dict[str, 
 
 def test_a_sidecar_loads_nothing_of_the_servers() -> None:
     """One runs beside every session: what it does not need costs its memory once a session."""
-    code = "import sys\nimport trio_relay.cli.main\nimport trio_relay.cli.sidecar\n"
+    code = "import sys\nimport trio_relay.cli.main\nimport trio_relay.cli.sessions.sidecar\n"
     code += "needless = {'quart', 'hypercorn', 'sqlite3', 'psycopg', 'aiosql', 'mcp', 'pydantic', 'tomlkit', 'jinja2'}\n"
     code += "assert not needless & set(sys.modules), needless & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,8 +18,19 @@ from pathlib import Path
 import pytest
 
 from support.commands import call
-from trio_relay.cli import notify, programs
-from trio_relay.cli.services import MARK, Wish, env_file_of, is_ours, launchd, plist, quoted, systemd, unit
+from trio_relay.cli.operating import notify
+from trio_relay.cli.operating.services import (
+    MARK,
+    Wish,
+    env_file_of,
+    is_ours,
+    launchd,
+    plist,
+    quoted,
+    systemd,
+    unit,
+)
+from trio_relay.cli.shared import programs
 
 UNIT = Path(".config/systemd/user/trio-relay.service")
 AGENT = Path("Library/LaunchAgents/trio-relay.plist")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from support.commands import clean_environment, run_command
 from support.tmux import terminal
-from trio_relay.cli.programs import own_command
+from trio_relay.cli.shared.programs import own_command
 
 ENDINGS = [
     "5 messages, 5 deliveries settled.",

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.commands import call
-from trio_relay.cli import env_file
-from trio_relay.cli.credentials import known_token
-from trio_relay.cli.env_file import env_line, read_env_file
+from trio_relay.cli.shared import env_file
+from trio_relay.cli.shared.credentials import known_token
+from trio_relay.cli.shared.env_file import env_line, read_env_file
 from trio_relay.errors import Invalid
 
 

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trio_relay import errors
-from trio_relay.cli.failures import Command, Failure
+from trio_relay.cli.shared.failures import Command, Failure
 
 
 def end_with(error: BaseException) -> Result:

@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from support.commands import ServingRelay, clean_environment
-from trio_relay.cli import holding
-from trio_relay.cli.failures import Failure
-from trio_relay.cli.holding import run_with_claim, run_with_lease
+from trio_relay.cli.shared.failures import Failure
+from trio_relay.cli.work import holding
+from trio_relay.cli.work.holding import run_with_claim, run_with_lease
 from trio_relay.client import RelayClient, leases
 from trio_relay.core.wire import AgentRegistration, SendRequest, SessionFields
 from trio_relay.core.wire_rooms import LeaseChange, LeaseRequest

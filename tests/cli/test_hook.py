@@ -7,7 +7,7 @@ import pytest
 
 from support.commands import call
 from support.relay import Room
-from trio_relay.cli.hook import context_of
+from trio_relay.cli.sessions.hook import context_of
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import AgentRegistration
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from trio_relay.cli.logs import log_to_file
+from trio_relay.cli.shared.logs import log_to_file
 
 HOSTILE = "ann\x1b[2J\nlevel=error"
 

@@ -15,7 +15,7 @@ from support.commands import clean_environment
 from support.ports import own_port
 from support.tmux import terminal
 from trio_relay import __version__
-from trio_relay.cli.preflight import differences
+from trio_relay.cli.sessions.preflight import differences
 from trio_relay.client.http import RelayClient
 
 CODEX_RELAY = (sys.executable, "-c", "from trio_relay.cli.codex import main; main()")

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from trio_relay.cli import progress
-from trio_relay.cli.progress import Progress, patience
+from trio_relay.cli.shared import progress
+from trio_relay.cli.shared.progress import Progress, patience
 
 
 class Terminal(io.StringIO):

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from support.relay_process import relay_process
-from trio_relay.cli.session_tools import begin, end
+from trio_relay.cli.sessions.session_tools import begin, end
 from trio_relay.client import RelayClient, admin
 from trio_relay.codex.arguments import RelayTools
 from trio_relay.core.access import Scope

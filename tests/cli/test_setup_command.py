@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import call, clean_environment, serving_relay
-from trio_relay.cli.env_file import read_env_file
+from trio_relay.cli.shared.env_file import read_env_file
 from trio_relay.store.migrations import migrate
 
 CONFIG = Path(".config") / "trio-relay" / "relay.env"

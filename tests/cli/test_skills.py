@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from support.commands import ServingRelay, call
-from trio_relay.cli.session import agent_of_parents, parents
+from trio_relay.cli.shared.session import agent_of_parents, parents
 from trio_relay.client import RelayClient
 from trio_relay.core.model import AgentStatus
 from trio_relay.core.wire import AgentRegistration
@@ -280,6 +280,6 @@ _LEASH = (
 _WHO = (
     "import os, sys\n"
     "from pathlib import Path\n"
-    "from trio_relay.cli.session import agent_of_parents\n"
+    "from trio_relay.cli.shared.session import agent_of_parents\n"
     "print(agent_of_parents(Path(sys.argv[1]), os.getpid()))"
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_relay.cli.terminal import as_json, duration, printable, printable_text
+from trio_relay.cli.shared.terminal import as_json, duration, printable, printable_text
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202egnp.exe \u2028 \x7f"
 

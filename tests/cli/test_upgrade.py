@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from support.commands import call, clean_environment, serving_relay
-from trio_relay.cli.failures import REFUSED
+from trio_relay.cli.shared.failures import REFUSED
 from trio_relay.store.migrations import all_migrations, migrate
 
 NEWEST = len(all_migrations())

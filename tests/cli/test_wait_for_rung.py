@@ -4,9 +4,9 @@ import pytest
 import trio
 
 from support.relay import Room
-from trio_relay.cli.inbox import arrivals
-from trio_relay.cli.session import myself
-from trio_relay.cli.waiting import Outcome, wait_for
+from trio_relay.cli.shared.session import myself
+from trio_relay.cli.shared.waiting import Outcome, wait_for
+from trio_relay.cli.talking.inbox import arrivals
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, SendRequest, SentMessage
 

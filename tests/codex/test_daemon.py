@@ -6,7 +6,7 @@ from typing import Any
 import trio
 
 from support.fake_app_server import FakeAppServer, fake_app_server
-from trio_relay.cli.attach import nothing_found
+from trio_relay.cli.sessions.attach import nothing_found
 from trio_relay.codex.app_server import open_app_server
 from trio_relay.codex.daemon import Found, find_thread
 

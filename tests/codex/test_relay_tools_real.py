@@ -12,7 +12,7 @@ from support.codex import older_versions
 from support.mock_model import ModelRequest, Reply, Text, ToolCall
 from support.real_app_server import real_app_server
 from support.relay_process import relay_process
-from trio_relay.cli.session_tools import begin
+from trio_relay.cli.sessions.session_tools import begin
 from trio_relay.client import RelayClient
 from trio_relay.codex.app_server import open_app_server
 from trio_relay.core.wire import AgentRegistration

@@ -161,6 +161,6 @@ async def test_a_signal_ends_the_stdio_server(relay: RelayClient, tmp_path: Path
 
 
 def test_the_sdk_is_loaded_by_whoever_asks_for_it_and_by_nobody_else() -> None:
-    code = "import sys, trio_relay.relay.serve, trio_relay.cli.serve, trio_relay.cli.mcp\n"
+    code = "import sys, trio_relay.relay.serve, trio_relay.cli.operating.serve, trio_relay.cli.sessions.mcp\n"
     code += "assert not {'mcp', 'mcp_types', 'pydantic', 'starlette'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trio_relay import __version__
-from trio_relay.cli.failures import Command, Failure, Group
+from trio_relay.cli.shared.failures import Command, Failure, Group
 
 if TYPE_CHECKING:
     from trio_relay.codex.launcher import Launch, Outcome
@@ -79,8 +79,8 @@ def start(
     What comes after `--` goes to Codex as it is. Unless it chooses permissions, Codex works in its workspace without
     asking: --ask-for-approval never --sandbox workspace-write. The exit code is Codex's.
     """
-    from trio_relay.cli.environment import agent_settings, sidecar_settings  # noqa: PLC0415  # --help stays quick
-    from trio_relay.cli.session_tools import session_tools  # noqa: PLC0415
+    from trio_relay.cli.sessions.session_tools import session_tools  # noqa: PLC0415
+    from trio_relay.cli.shared.environment import agent_settings, sidecar_settings  # noqa: PLC0415  # --help stays quick
 
     if as_codex and not headless:
         _leave_to_codex(codex_args)
@@ -105,7 +105,7 @@ def start(
 
 
 def _say(text: str) -> None:
-    from trio_relay.cli.terminal import printable  # noqa: PLC0415
+    from trio_relay.cli.shared.terminal import printable  # noqa: PLC0415
 
     click.echo(f"codex-relay: {printable(text)}", err=True)
 
@@ -198,7 +198,7 @@ def _see_to_relay(agent: "AgentSettings", environment: Mapping[str, str], *, nee
 
     Where it is not `needed`, Codex starts all the same and joins the relay once there is one.
     """
-    from trio_relay.cli.preflight import check_relay, differences, offer_relay  # noqa: PLC0415
+    from trio_relay.cli.sessions.preflight import check_relay, differences, offer_relay  # noqa: PLC0415
     from trio_relay.errors import RelayError  # noqa: PLC0415
 
     version = None
@@ -222,7 +222,7 @@ def _run(plan: "Launch") -> "Outcome":
     import platformdirs  # noqa: PLC0415
     import trio  # noqa: PLC0415
 
-    from trio_relay.cli.logs import log_to_file, log_to_stderr  # noqa: PLC0415
+    from trio_relay.cli.shared.logs import log_to_file, log_to_stderr  # noqa: PLC0415
     from trio_relay.codex.launcher import launch  # noqa: PLC0415
     from trio_relay.codex.run_directory import run_directory  # noqa: PLC0415
 
@@ -251,10 +251,10 @@ class _Tools(Group):
 
 #: Commands of ``agent-relay-codex``, and where they are.
 _SETUP = {
-    "install": ("setup", "install_codex"),
-    "uninstall": ("setup", "uninstall_codex"),
-    "alias": ("setup", "alias"),
-    "doctor": ("doctor", "doctor"),
+    "install": ("beginning.install", "install_codex"),
+    "uninstall": ("beginning.install", "uninstall_codex"),
+    "alias": ("beginning.install", "alias"),
+    "doctor": ("beginning.doctor", "doctor"),
 }
 
 

@@ -7,6 +7,6 @@ tools.py      what each tool does: calls of the relay's HTTP API, with the calle
 server.py     the above behind the official SDK; the only module that imports it
 ```
 
-Over HTTP (``relay/web/mcp.py``) and over stdio (``cli/mcp.py``) the tools are the same, and both go through the API: a
+Over HTTP (``relay/web/mcp.py``) and over stdio (``cli/sessions/mcp.py``) the tools are the same, and both go through the API: a
 tool can do nothing that its caller's credential could not do without it.
 """

@@ -10,7 +10,7 @@ so the model never sees two (Codex 0.169). Its tools need no approval (``default
 does not take the tools' own word that they are harmless refuses them under approval policy ``never``.
 
 Hooks of a plugin are not run until the user has looked at them, and Codex asks for that at its next start. So the one
-we have (`cli/hook.py`) is there only for who asks.
+we have (`cli/sessions/hook.py`) is there only for who asks.
 """
 
 import json
