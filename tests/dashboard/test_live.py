@@ -3,6 +3,7 @@
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from support.browser import PATIENCE, Api, Visitor, visitor
@@ -133,3 +134,39 @@ def test_the_numbers_beside_the_navigation_are_right_when_all_is_quiet_again(ann
         api("POST", "/approvals", {"agentId": "asking", "tool": "Bash", "summary": f"ls {number}"})
         expect(count).to_contain_text(str(number))
     api("DELETE", "/agents/asking")
+
+
+@pytest.mark.parametrize("path", ["/", "/messages"])
+def test_what_is_not_answered_for_is_shown_as_behind_and_asked_for_until_it_is(
+    anna: Visitor, api: Api, path: str
+) -> None:
+    refusing, refused = True, 0
+
+    def unwell(route: Route) -> None:
+        nonlocal refused
+        if refusing and "x-regions" in route.request.headers:
+            refused += 1
+            route.fulfill(status=503, body="<div data-region='said'>The upstream is away.</div>")
+        else:
+            route.continue_()
+
+    page = anna.page
+    api.join("unheard")
+    anna.go(path)
+    anna.wait_until_live()
+    page.mouse.move(5, 5)
+    page.route(lambda _: True, unwell)
+    text = f"Said while {path} could not be read"
+    api.send("web", "unheard", text)
+    link = page.get_by_role("status").and_(page.locator("[data-link]"))
+    expect(link).to_have_text("Not up to date. Trying again.")
+    expect(page.locator("[data-behind]")).not_to_have_count(0)
+    expect(page.get_by_text("The upstream is away.")).to_have_count(0)
+    with page.expect_response(lambda answer: refused > 3 and answer.status == 503, timeout=PATIENCE):
+        pass  # it does try again
+    refusing = False
+    expect(page.get_by_text(text)).to_be_visible()  # although nothing else happens
+    expect(link).to_have_text("live")
+    expect(page.locator("[data-behind]")).to_have_count(0)
+    anna.complaints.clear()  # the browser tells of what was refused
+    api("DELETE", "/agents/unheard")

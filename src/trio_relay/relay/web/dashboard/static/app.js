@@ -2,12 +2,13 @@
 import { followChanges } from "./live.js";
 import { enhanceForms } from "./forms.js";
 import { enhanceLists } from "./lists.js";
+import { rowsInViewChanged } from "./refresh.js";
 import { keepTimes } from "./times.js";
 import { enhanceViews } from "./views.js";
 
 keepTimes();
 enhanceForms();
-enhanceLists();
+enhanceLists(rowsInViewChanged);
 enhanceViews();
 followChanges(document.body.dataset.live);
 

@@ -2,14 +2,32 @@
 import { morph } from "./morph.js";
 import { tellTimes } from "./times.js";
 
-export class LoggedOut extends Error {}
+const PATIENCE = 30000; // ms
 
-// Fetch regions of the page at `url`; `headers` say more. Gives the parsed answer and whether it was a good one.
-export async function fetchParts(url, regions, headers = {}, options = {}) {
-  const answer = await fetch(url, { ...options, credentials: "same-origin", headers: { "X-Regions": regions.join(" "), ...headers } });
+export class LoggedOut extends Error {}
+export class Unanswered extends Error {} // no answer, or one that means: later
+
+// Fetch regions of the page at `url`; `headers` say more. Gives the parsed page, whatever it says.
+export async function fetchParts(url, regions, headers = {}) {
+  const answer = await request(url, regions, { headers, signal: AbortSignal.timeout(PATIENCE) });
+  if (answer.status >= 500 || answer.status === 429 || answer.status === 408) throw new Unanswered(`${answer.status}`);
+  return answer;
+}
+
+// Send a form, and fetch regions of the page it leads to.
+export const sendParts = (url, regions, body) => request(url, regions, { method: "POST", body });
+
+async function request(url, regions, { headers, ...options }) {
+  let answer, text;
+  try {
+    answer = await fetch(url, { ...options, credentials: "same-origin", headers: { ...headers, "X-Regions": regions.join(" ") } });
+    text = await answer.text();
+  } catch (error) {
+    throw new Unanswered(error.message);
+  }
   if (new URL(answer.url).pathname === "/login") throw new LoggedOut();
-  const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
-  return { ok: answer.ok, url: answer.url, parsed };
+  const parsed = new DOMParser().parseFromString(text, "text/html");
+  return { ok: answer.ok, status: answer.status, url: answer.url, parsed };
 }
 
 // Merge every region of a parsed answer that the page has as well.

@@ -1,5 +1,5 @@
 // Forms: inline ones stay on the page, a second click sends nothing again, what cannot be undone asks first.
-import { fetchParts, place, LoggedOut } from "./fetching.js";
+import { sendParts, place, LoggedOut } from "./fetching.js";
 
 const shownRegions = () => ["said", "counts", ...[...document.querySelectorAll("[data-region]")].map((each) => each.dataset.region)];
 
@@ -45,10 +45,19 @@ export function enhanceForms() {
   });
 }
 
+// No answer came, and nobody knows what has become of the form.
+function complain() {
+  const text = document.createElement("p");
+  text.className = "said fault";
+  text.textContent = "The relay did not answer. It may have done this or not: look before you try again.";
+  document.querySelector('[data-region="said"]').replaceChildren(text);
+}
+
 async function sendInline(form, button) {
   const body = new URLSearchParams(new FormData(form, button));
   try {
-    const answer = await fetchParts(form.getAttribute("action") || location.href, shownRegions(), {}, { method: "POST", body });
+    const answer = await sendParts(form.getAttribute("action") || location.href, shownRegions(), body);
+    if (!answer.ok && !answer.parsed.querySelector('[data-region="said"]')) return complain(); // not our relay's words
     const there = new URL(answer.url);
     if (answer.ok && there.pathname !== location.pathname) return void location.assign(there.pathname + there.search);
     if (answer.ok) for (const field of form.querySelectorAll("input, textarea")) field.defaultValue = field.value;
@@ -58,7 +67,7 @@ async function sendInline(form, button) {
     if (document.activeElement === document.body) (button?.isConnected ? button : document.querySelector("main")).focus();
   } catch (error) {
     if (error instanceof LoggedOut) location.reload();
-    else document.querySelector("[data-announce]").textContent = "The relay cannot be reached. Nothing was changed.";
+    else complain();
   } finally {
     delete form.dataset.sending;
   }

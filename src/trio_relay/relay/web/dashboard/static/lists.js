@@ -11,7 +11,7 @@ const lists = () => [...document.querySelectorAll("[data-list]")];
 const bodiesOf = (list) => [list, ...list.parentNode.querySelectorAll(`[data-more-of="${list.dataset.list}"]`)];
 const inView = (box) => box.bottom > -200 && box.top < innerHeight + 200;
 const stale = new Set(); // keys that changed while their rows were out of view
-let allStale = false, onScroll = 0;
+let allStale = false, onScroll = 0, lookAgain = () => {};
 
 const isStale = (row) => stale.has(row.dataset.key) || (allStale && !row.seenAgain);
 
@@ -25,8 +25,9 @@ function rowsInView(list, wanted) {
     .slice(0, 200);
 }
 
-// What to ask for again: per list the rows in view that changed, and whether there may be new ones.
-export function listsConcerned(changed, concerns) {
+// What to ask for again: per list the rows in view that changed, and whether there may be new ones. `isOwed`: a list the
+// relay has not answered for, so there may be.
+export function listsConcerned(changed, concerns, isOwed) {
   if (changed.has("*") || stale.size > 5000) {
     allStale = true;
     stale.clear();
@@ -35,23 +36,12 @@ export function listsConcerned(changed, concerns) {
   for (const word of changed) if (word.includes(":")) stale.add(word);
   return lists().flatMap((list) => {
     const keys = rowsInView(list, isStale);
-    const newest = concerns(list.dataset.on, changed) && list.dataset.order !== "none";
+    const newest = (concerns(list.dataset.on, changed) || isOwed(list)) && list.dataset.order !== "none";
     if (!keys.length && !newest) return [];
     const headers = { "X-Keys": keys.join(" ") };
     if (newest) headers["X-After"] = list.dataset.newest || "0";
     return [{ list, region: list.dataset.list, headers }];
   });
-}
-
-// Rows that changed out of view are asked for when they come into view.
-function catchUp() {
-  onScroll = 0;
-  for (const list of lists()) {
-    const keys = rowsInView(list, isStale);
-    if (!keys.length) continue;
-    const asking = { list, region: list.dataset.list, headers: { "X-Keys": keys.join(" ") } };
-    fetchParts(location.href, [asking.region], asking.headers).then(({ parsed }) => placeList(asking, parsed), () => {});
-  }
 }
 
 // Merge the rows of an answer into a list.
@@ -85,7 +75,7 @@ function startAgain(list, parsed) {
   bodiesOf(list).slice(1).forEach((body) => body.remove());
   list.waiting = [];
   morph(section, parsed.querySelector(`[data-region="${CSS.escape(section.dataset.region)}"]`));
-  enhanceLists();
+  observeEnds();
 }
 
 // New rows: at once where nobody is disturbed, else behind a button that says how many there are.
@@ -155,8 +145,16 @@ function bringBack(body) {
     away.delete(body);
     body.replaceChildren(...rows);
     tellTimes(body);
-    onScroll ||= setTimeout(catchUp, 200);
+    catchUp();
   }
+}
+
+// Rows that changed out of view are asked for when they come into view.
+function catchUp() {
+  onScroll ||= setTimeout(() => {
+    onScroll = 0;
+    lookAgain();
+  }, 200);
 }
 
 const ends = new IntersectionObserver(
@@ -164,18 +162,26 @@ const ends = new IntersectionObserver(
   { rootMargin: "1200px" },
 );
 
-export function enhanceLists() {
-  for (const link of document.querySelectorAll("a[data-more]")) ends.observe(link);
-  if (lists().length) addEventListener("scroll", () => (onScroll ||= setTimeout(catchUp, 200)), { passive: true });
+// `onView` is called when other rows than before may be in view.
+export function enhanceLists(onView) {
+  lookAgain = onView;
+  observeEnds();
+  if (lists().length) addEventListener("scroll", catchUp, { passive: true });
 }
 
-// Put the next page of rows at the end, as a body of its own.
+function observeEnds() {
+  for (const link of document.querySelectorAll("a[data-more]")) ends.observe(link);
+}
+
+// Put the next page of rows at the end, as a body of its own. The link works by itself, too.
 async function more(link) {
   if (link.dataset.loading) return;
   link.dataset.loading = "yes";
   const name = link.dataset.more;
+  ends.unobserve(link);
   try {
     const { parsed } = await fetchParts(link.href, [name]);
+    link.removeAttribute("data-tries");
     const fresh = parsed.querySelector(`[data-list="${CSS.escape(name)}"]`);
     const table = document.querySelector(`[data-list="${CSS.escape(name)}"]`).parentNode;
     if (fresh) {
@@ -187,13 +193,14 @@ async function more(link) {
       leaving.observe(body);
     }
     const next = parsed.querySelector("a[data-more]");
-    ends.unobserve(link);
     if (!next) return void link.closest(".more").remove();
     link.href = next.href;
-    delete link.dataset.loading;
     ends.observe(link);
   } catch (error) {
+    if (error instanceof LoggedOut) return location.reload();
+    link.dataset.tries = Number(link.dataset.tries ?? 0) + 1;
+    setTimeout(() => ends.observe(link), Math.min(1000 * 2 ** (link.dataset.tries - 1), 30000));
+  } finally {
     delete link.dataset.loading;
-    if (error instanceof LoggedOut) location.reload();
   }
 }

@@ -1,5 +1,5 @@
 // What some views do beside the frame: time that runs out, regions that change with time alone, copying, the map.
-import { fetchParts, place } from "./fetching.js";
+import { ask } from "./refresh.js";
 import { relayNow } from "./times.js";
 
 const SPANS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
@@ -26,11 +26,7 @@ function tell() {
 function askAgain() {
   const regions = [...document.querySelectorAll("[data-every]")];
   if (!regions.length) return;
-  setInterval(async () => {
-    if (document.hidden || document.querySelector('[data-link="lost"]')) return;
-    const parts = await fetchParts(location.href, regions.map((each) => each.dataset.region)).catch(() => null);
-    if (parts?.ok) place(parts.parsed);
-  }, Math.min(...regions.map((each) => Number(each.dataset.every))) * 1000);
+  setInterval(() => document.hidden || ask(regions), Math.min(...regions.map((each) => Number(each.dataset.every))) * 1000);
 }
 
 // Buttons that copy what stands in a field; without a clipboard (http on another machine) the field is selected.
