@@ -47,6 +47,8 @@ async def test_a_person_chats_and_leaves_the_terminal_as_it_was(relay: ServingRe
         await screen.shows("  there\n> is the migration")
         await screen.type(" done?")
         question = await sent_by(room, ME, "is the migration done?")
+        # A prompt of its own stands below it: what is told from now on is told above that.
+        await screen.shows("> is the migration done?\n> ")
         assert (question.authority, question.reply_to is not None) == ("human", True)
         await room.report(question.id, "bob", Rung.HANDED_OFF, {})
         await screen.shows(f"[{question.id}] handed_off after")
@@ -121,7 +123,20 @@ def test_following_ends_in_good_order_when_its_reader_leaves(relay: ServingRelay
         run_command("send", ME, "one", "--from", "bob", "--allow-unknown", env=env, cwd=tmp_path)
     line = f"{' '.join(PROGRAM)} inbox --agent {ME} --follow --json | head -1"
     run_command("inbox", "--agent", ME, env=env, cwd=tmp_path)
-    done = subprocess.run(
-        ["/bin/sh", "-c", line], env=env, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert (json.loads(done.stdout)["body"], done.stderr) == ("one", "")
+    with subprocess.Popen(
+        ["/bin/sh", "-c", line],
+        env=env,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as following:
+        # Who writes learns that nobody reads when there is something to write.
+        for _ in range(200):
+            if following.poll() is not None:
+                break
+            run_command("send", ME, "more", "--from", "bob", "--allow-unknown", env=env, cwd=tmp_path)
+        else:
+            following.kill()
+        stdout, stderr = following.communicate(timeout=60)
+    assert (following.returncode, json.loads(stdout)["body"], stderr) == (0, "one", "")

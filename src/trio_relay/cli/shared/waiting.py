@@ -109,16 +109,19 @@ async def wait_for(
 ) -> Outcome:
     """Watch the ladders until they are on `rung` or above, cannot get there any more, or `patience` seconds are over.
 
-    Every recipient must get there; of those who were offered a claimable, one. What is seen at each look is shown.
+    Every recipient must get there; of those who were offered a claimable, one. What is seen at each look is shown. One
+    look is taken however short the patience, and takes what time a request may take.
     """
     import trio  # noqa: PLC0415  # --help stays quick
 
     ladders: list[Receipt] = []
     enough = any if message.claimable else all
-    with trio.move_on_after(patience):
+    over = trio.current_time() + patience
+    with trio.CancelScope() as waiting:
         while True:
             ladders = await relay.receipts(message.id)
             show(ladders)
+            waiting.deadline = over
             if ladders and enough(has_reached(ladder, rung) for ladder in ladders):
                 answers = [each for each in await relay.thread(message.id) if each.reply_to == message.id]
                 return Outcome(message, ladders, answers, reached=True)
