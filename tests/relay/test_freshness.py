@@ -129,6 +129,16 @@ async def test_a_dead_letter_is_listed_and_can_be_driven_again(pair: Room) -> No
     assert (refused.status_code, refused.json()["code"]) == (409, "not_dead")
 
 
+async def test_what_was_withdrawn_is_not_driven_again(pair: Room) -> None:
+    sent = await send(pair)
+    for _ in range(pair.settings.max_attempts + 1):
+        await pair.relay.report(sent.id, "bob", Rung.HANDED_OFF, {})
+    await pair.http("POST", f"/api/messages/{sent.id}/retract", json={"from": "ann"})
+    refused = await pair.http("POST", f"/api/messages/{sent.id}/redrive")
+    assert (refused.status_code, refused.json()["code"]) == (409, "withdrawn")
+    assert await rung(pair, sent.id) is Rung.DEAD
+
+
 async def test_what_is_only_an_acknowledgement_waits_without_waking_anybody(pair: Room) -> None:
     woken = trio.Event()
 

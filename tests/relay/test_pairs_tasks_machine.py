@@ -26,9 +26,19 @@ from trio_relay.core.model import AgentStatus
 from trio_relay.core.tasks import ENDED, HELD, TaskStatus, may_follow
 from trio_relay.core.wire import AgentRegistration, ClaimRequest, SendRequest, StatusChange
 from trio_relay.core.wire_pairs import PairAnswer, PairInvite, PairStatus
+from trio_relay.core.wire_rooms import RetractRequest
 from trio_relay.core.wire_tasks import IntegrationEvent, TaskClaim, TaskStatusChange
 from trio_relay.errors import RelayError
-from trio_relay.relay.operations import agents, integrations, leases, messages, pairs, tasks, upkeep
+from trio_relay.relay.operations import (
+    agents,
+    freshness,
+    integrations,
+    leases,
+    messages,
+    pairs,
+    tasks,
+    upkeep,
+)
 from trio_relay.relay.operations.callbacks import Posted, next_due, record
 from trio_relay.relay.operations.tx import Policy
 
@@ -151,6 +161,16 @@ class PairsAndTasks(RuleBasedStateMachine):
         if message_id is not None:
             self.attempt(verb, message_id)
 
+    @rule(task_id=made)
+    def its_message_is_withdrawn(self, task_id: int) -> None:
+        before = self.room.do(tasks.get_task, task_id)
+        if before.message_id is not None:
+            self.room.do(freshness.retract, before.message_id, RetractRequest())
+            after = self.room.do(tasks.get_task, task_id)
+            assert after.status is (
+                TaskStatus.CANCELED if before.status is TaskStatus.OPEN else before.status
+            )
+
     @rule(task_id=made, agent=agent_ids)
     def reply(self, task_id: int, agent: str) -> None:
         message_id = self.room.do(tasks.get_task, task_id).message_id
@@ -201,6 +221,14 @@ class PairsAndTasks(RuleBasedStateMachine):
             else:
                 assert row["state"] in ("done", "dead")
             assert (row["ended_at"] is not None) is (status in ENDED)
+
+    @invariant()
+    def what_is_withdrawn_is_open_to_nobody(self) -> None:
+        stuck = self.room.rows(
+            "SELECT t.id FROM tasks AS t JOIN messages AS m ON m.id = t.message_id "
+            "WHERE t.status = 'open' AND m.withdrawn IS NOT NULL"
+        )
+        assert stuck == []
 
     @invariant()
     def one_active_task_a_key(self) -> None:

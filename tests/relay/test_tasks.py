@@ -8,7 +8,7 @@ import httpx2
 import pytest
 import trio
 
-from support.integrations import CI, history, integrated_room, new_task, post_event, task_now
+from support.integrations import CI, callbacks_of, history, integrated_room, new_task, post_event, task_now
 from support.relay import Room
 from support.talk import join, paths, refusal, say
 from trio_relay.core.model import AgentStatus, Rung
@@ -61,6 +61,43 @@ async def test_from_open_to_done(room: Room) -> None:
         ("status", "done", "bob"),
     ]
     assert await room.relay.inbox("cid") == []
+
+
+async def test_with_its_message_withdrawn_an_open_task_is_canceled(room: Room) -> None:
+    task_id = await open_task(room)
+    message_id = (await task_now(room, task_id))["messageId"]
+    retract = f"/api/messages/{message_id}/retract"
+    assert (await room.http("POST", retract, json={"reason": "a false alarm"})).status_code == 200
+    ended = await task_now(room, task_id)
+    assert (ended["status"], ended["endedAt"]) == ("canceled", ended["updatedAt"])
+    assert ended["result"] == {"reason": "its message was withdrawn: a false alarm"}
+    assert await history(room, task_id) == [("created", "open", None), ("status", "canceled", None)]
+    assert [each["event"] for each in await callbacks_of(room, task_id)] == ["task.created", "task.status"]
+    assert refusal(await claim(room, task_id)).code == "task_ended"
+    again = await new_task(room, target="tag:ops")
+    assert again["id"] != task_id, "the same thing may be asked for anew"
+    assert (await room.http("POST", retract)).status_code == 200  # repeating it is safe
+
+
+async def test_with_its_message_withdrawn_a_claimed_task_goes_on(room: Room) -> None:
+    task_id = await open_task(room)
+    lease = (await claim(room, task_id)).json()
+    await room.http("POST", f"/api/messages/{lease['messageId']}/retract")
+    assert (await task_now(room, task_id))["status"] == "claimed"
+    assert (await report(room, task_id, "done", result={"fixed": True})).json()["status"] == "done"
+
+
+async def test_given_back_with_its_message_withdrawn_a_task_is_canceled(room: Room) -> None:
+    given_back, lapsed = await open_task(room), await open_task(room, dedupeKey="build-8")
+    for task_id in (given_back, lapsed):
+        lease = (await claim(room, task_id)).json()
+        await room.http("POST", f"/api/messages/{lease['messageId']}/retract")
+    assert (await report(room, given_back, "open")).json()["status"] == "canceled"
+    await trio.sleep(90)
+    await room.service.expire()
+    ended = await task_now(room, lapsed)
+    assert (ended["status"], ended["claimedBy"]) == ("canceled", "bob")
+    assert ended["result"]["reason"] == "its message was withdrawn: retracted by its sender"
 
 
 async def test_one_of_many_claims_it(room: Room) -> None:

@@ -5,11 +5,14 @@ already handed off goes on: the relay does not claim to have stopped what it can
 the hand-off before it acts, and hears there that a delivery has ended; that is the last check. A program that has handed
 something off to a place where it waits (Codex's queue) names it in its polls (`watch`), hears that it was withdrawn,
 takes it back if it still can, and says so (``retracted``).
+
+A task nobody has claimed is canceled with its message. One that somebody holds goes on; given back, it is canceled then.
 """
 
 from trio_relay.core.model import Rung
 from trio_relay.core.wire_rooms import RetractRequest, Withdrawal
 from trio_relay.errors import FieldError, Invalid, NotFound, Refused
+from trio_relay.relay.operations import task_state
 from trio_relay.relay.operations.messages_read import message_row
 from trio_relay.relay.operations.notices import notify
 from trio_relay.relay.operations.receipts import climb
@@ -90,6 +93,8 @@ def withdraw(tx: Tx, row: Row, ending: Rung, reason: str) -> Withdrawal:
     queries.withdraw_message(tx.connection, id=message_id, reason=reason)
     queries.close_open_target(tx.connection, message_id=message_id)
     queries.let_go(tx.connection, message_id=message_id)
+    if not task_state.is_held(tx, message_id):
+        task_state.withdrawn(tx, message_id, reason)
     retracted, too_late = [], []
     for delivery in list(queries.recipients(tx.connection, message_id=message_id)):
         if delivery["state"] == Rung.QUEUED:

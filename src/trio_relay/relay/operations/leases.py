@@ -178,10 +178,12 @@ def redrive(tx: Tx, message_id: int) -> Message:
     """Give a dead letter another life: its attempts count afresh and it is queued again for whom it was dead.
 
     Raises:
-        Conflict: the message is no dead letter (``not_dead``).
+        Conflict: the message is no dead letter (``not_dead``), or it was withdrawn (``withdrawn``).
 
     """
     row = message_row(tx, message_id)
+    if row["withdrawn"] is not None:
+        raise Conflict(f"message {message_id} was withdrawn: {row['withdrawn']}", code="withdrawn")
     dead = [each["agent_id"] for each in queries.dead_deliveries(tx.connection, message_id=message_id)]
     revived = row["lease_key"] is not None and queries.revive_lease(tx.connection, key=row["lease_key"])
     if not dead and not revived:
@@ -215,11 +217,13 @@ def _open_again(tx: Tx, message_id: int, *, without: str | None) -> None:
         tx.event("message.dead", messageId=message_id)
         task_state.gave_up(tx, message_id, lease["attempts"])
         return
-    task_state.reopened(tx, message_id)
     message = message_row(tx, message_id)
     if message["withdrawn"] is None:
+        task_state.reopened(tx, message_id)
         _reoffer(tx, message_id, without=without)
-    elif without is not None:
+        return
+    task_state.withdrawn(tx, message_id, message["withdrawn"])
+    if without is not None:
         _end_if_in_hand(tx, message, without)
 
 

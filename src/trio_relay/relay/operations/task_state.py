@@ -7,7 +7,7 @@ the event log and, where its source wants to hear of it, a callback, in the one 
 
 from typing import Any
 
-from trio_relay.core.tasks import ENDED, TaskStatus
+from trio_relay.core.tasks import ENDED, HELD, TaskStatus
 from trio_relay.core.wire_tasks import Task
 from trio_relay.errors import Conflict, NotFound
 from trio_relay.relay.operations.callbacks import enqueue
@@ -65,6 +65,18 @@ def gave_up(tx: Tx, message_id: int, attempts: int) -> None:
         TaskStatus.FAILED,
         {"reason": "claimed too often without completion", "attempts": attempts},
     )
+
+
+def withdrawn(tx: Tx, message_id: int, reason: str) -> None:
+    """The message was withdrawn and nobody holds it. A task that is not over cannot be claimed any more and is canceled."""
+    if _end(tx, message_id, TaskStatus.CANCELED, {"reason": f"its message was withdrawn: {reason}"}):
+        queries.close_lease(tx.connection, key=f"message:{message_id}")
+
+
+def is_held(tx: Tx, message_id: int) -> bool:
+    """Whether a message carries a task that somebody has claimed."""
+    row = _task_of(tx, message_id)
+    return row is not None and row["status"] in HELD
 
 
 def message_gone(tx: Tx, message_id: int) -> None:
@@ -193,7 +205,10 @@ def _task_of(tx: Tx, message_id: int) -> Row | None:
     return row
 
 
-def _end(tx: Tx, message_id: int, status: TaskStatus, result: dict[str, Any]) -> None:
+def _end(tx: Tx, message_id: int, status: TaskStatus, result: dict[str, Any]) -> bool:
+    """End the task a message carries; answer whether there was one to end."""
     row = _task_of(tx, message_id)
-    if row is not None and row["status"] not in ENDED:
-        change(tx, row, status, holder=row["claimed_by"], result=result)
+    if row is None or row["status"] in ENDED:
+        return False
+    change(tx, row, status, holder=row["claimed_by"], result=result)
+    return True
