@@ -15,7 +15,7 @@ from support.raw_http import (
     raw_client,
     upgrade,
 )
-from support.serving import server_process, serving
+from support.serving import raw_app, server_process, serving
 
 PROTOCOL_ERROR, TOO_BIG = 1002, 1009
 
@@ -127,8 +127,8 @@ async def test_a_peer_silent_for_two_pings_is_dropped(clock: MockClock) -> None:
 
 
 async def test_a_peer_whose_messages_the_app_has_yet_to_take_is_not_dropped(clock: MockClock) -> None:
-    async with serving(ping_interval=20) as server, raw_client(server.url) as client:
-        await client.open_websocket("/ws-deaf")
+    async with serving(raw_app, ping_interval=20) as server, raw_client(server.url) as client:
+        await client.open_websocket("/ws")
         await client.send(frame(OPCODE_TEXT, b"x") * 100)
         for _ in range(10):
             assert (await client.read_frame()).opcode == OPCODE_PING

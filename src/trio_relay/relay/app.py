@@ -18,6 +18,7 @@ from trio_relay.relay.web.messages import messages_blueprint
 from trio_relay.relay.web.metrics import metrics_blueprint
 from trio_relay.relay.web.openapi import openapi_blueprint
 from trio_relay.relay.web.pairs import pairs_blueprint
+from trio_relay.relay.web.request import RelayRequest
 from trio_relay.relay.web.rooms import rooms_blueprint
 from trio_relay.relay.web.routing import Route
 from trio_relay.relay.web.site import site_blueprint
@@ -31,6 +32,7 @@ def create_app(service: RelayService, settings: ServerSettings) -> QuartTrio:
     """Build the application that serves `service`."""
     app = QuartTrio(__name__, static_folder=None)
     app.url_rule_class = Route
+    app.request_class = RelayRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     app.config["BODY_TIMEOUT"] = 30
     app.url_map.strict_slashes = False
