@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from support.browser import PATIENCE, Api, Visitor, visitor
+from support.browser import Api, Visitor, visitor
 from support.commands import clean_environment, serving_relay
-
-expect.set_options(timeout=PATIENCE)
 
 
 def test_two_agents_come_and_go(anna: Visitor, api: Api) -> None:
@@ -104,6 +102,7 @@ def test_a_lost_connection_is_said_and_what_was_missed_is_shown(browser: Browser
             person.come_in("anna")
             person.wait_until_live()
             assert relay.stop() == 0  # an open page holds nothing up
+        person.foreseen.append("net::ERR_")
         link = person.page.locator("[data-link]")
         expect(link).to_contain_text("Connection lost. Trying again.")
         port = url.rpartition(":")[2]
@@ -113,7 +112,6 @@ def test_a_lost_connection_is_said_and_what_was_missed_is_shown(browser: Browser
         api.send("bob", "ann", "Said while nobody looked")
         expect(link).to_have_text("live")
         expect(person.page.get_by_text("Said while nobody looked")).to_be_visible()
-        person.complaints.clear()  # the browser tells of the connections that failed
 
 
 def test_what_happens_between_a_page_and_its_stream_is_shown(anna: Visitor, api: Api) -> None:
@@ -151,6 +149,7 @@ def test_what_is_not_answered_for_is_shown_as_behind_and_asked_for_until_it_is(
             route.continue_()
 
     page = anna.page
+    anna.foreseen.append("the server responded with a status of 503")
     api.join("unheard")
     anna.go(path)
     anna.wait_until_live()
@@ -162,11 +161,10 @@ def test_what_is_not_answered_for_is_shown_as_behind_and_asked_for_until_it_is(
     expect(link).to_have_text("Not up to date. Trying again.")
     expect(page.locator("[data-behind]")).not_to_have_count(0)
     expect(page.get_by_text("The upstream is away.")).to_have_count(0)
-    with page.expect_response(lambda answer: refused > 3 and answer.status == 503, timeout=PATIENCE):
+    with page.expect_response(lambda answer: refused > 3 and answer.status == 503):
         pass  # it does try again
     refusing = False
     expect(page.get_by_text(text)).to_be_visible()  # although nothing else happens
     expect(link).to_have_text("live")
     expect(page.locator("[data-behind]")).to_have_count(0)
-    anna.complaints.clear()  # the browser tells of what was refused
     api("DELETE", "/agents/unheard")

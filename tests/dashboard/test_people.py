@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from support.browser import PATIENCE, Api, Visitor, visitor
+from support.browser import Api, Visitor, visitor
 from support.commands import ServingRelay, clean_environment, serving_relay
 
-expect.set_options(timeout=PATIENCE)
 TOKEN = "correct-horse-battery"
 PAGES = (
     "/",
@@ -33,10 +32,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingRelay]:
 
 def test_the_token_is_asked_once(browser: Browser, guarded: ServingRelay) -> None:
     with visitor(browser, guarded.url) as person:
+        person.foreseen.append("the server responded with a status of 401")
         person.go("/agents?q=nobody")
         person.come_in("anna", "wrong")
         expect(person.page.get_by_role("alert")).to_contain_text("This token is unknown")
-        person.complaints.clear()  # the browser tells of the 401
         person.come_in("anna", TOKEN)
         expect(person.page).to_have_url(f"{guarded.url}/agents?q=nobody")
         person.go("/")
@@ -54,6 +53,7 @@ def test_everything_can_be_done_by_keyboard(browser: Browser, relay: ServingRela
     with visitor(browser, relay.url) as person:
         page, keys = person.page, person.page.keyboard
         person.go("/")
+        expect(page.get_by_label("Your name")).to_be_focused()
         keys.type("berta")
         keys.press("Enter")
         person.wait_until_live()
@@ -69,9 +69,11 @@ def test_everything_can_be_done_by_keyboard(browser: Browser, relay: ServingRela
         page.get_by_role("link", name="New message").focus()
         keys.press("Enter")
         expect(page.get_by_label("To", exact=True)).to_be_focused()
+        person.wait_until_live()  # the page's script runs: Control+Enter is its
         keys.type("keys")
         keys.press("Tab")
         keys.press("Tab")
+        expect(page.get_by_label("Text")).to_be_focused()
         keys.type("Written without a mouse")
         keys.press("Control+Enter")
         expect(page.get_by_text("keys is idle and gets it now")).to_be_visible()
@@ -83,13 +85,13 @@ def test_everything_can_be_done_by_keyboard(browser: Browser, relay: ServingRela
 
 
 def test_what_went_wrong_is_said_and_what_was_typed_stays(anna: Visitor) -> None:
+    anna.foreseen.append("the server responded with a status of 404")
     anna.go("/compose")
     anna.page.get_by_label("To", exact=True).fill("nobody-by-this-name")
     anna.page.get_by_label("Text").fill("A long text")
     anna.page.get_by_role("button", name="Send", exact=True).click()
     expect(anna.page.get_by_role("alert")).to_contain_text("No agent 'nobody-by-this-name' is registered")
     expect(anna.page.get_by_label("Text")).to_have_value("A long text")
-    anna.complaints.clear()  # the browser tells of the 404
 
 
 def test_an_agent_is_given_a_label_without_leaving_the_page(anna: Visitor, api: Api) -> None:

@@ -3,10 +3,9 @@
 import pytest
 from playwright.sync_api import Browser, expect
 
-from support.browser import PATIENCE, Api, Visitor, visitor
+from support.browser import Api, Visitor, visitor
 from support.commands import ServingRelay
 
-expect.set_options(timeout=PATIENCE)
 PAGES = (
     "/approvals",
     "/parked",
@@ -39,6 +38,7 @@ def test_a_task_is_followed_and_taken_back(anna: Visitor, relay: ServingRelay, a
     anna.wait_until_live()
     task = new_task(relay, api, "CI is red")
     page.get_by_role("link", name="CI is red").click()
+    expect(page).to_have_url(f"{relay.url}/tasks/{task}")
     anna.wait_until_live()
     api("POST", f"/tasks/{task}/claim", {"agentId": "worker", "instanceId": "run-1"})
     facts = page.locator("[data-region=task]")
