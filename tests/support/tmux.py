@@ -25,6 +25,8 @@ _LOOK = 0.05
 #: For a program to show what a key did, seconds.
 _ANSWER = 5.0
 _AFTERWARDS = "echo EXIT $?; read -r _"
+#: One number a server: one that ends removes its socket, whoever has that by then.
+_SERVERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ async def terminal(
     if program is None:
         pytest.fail("this test needs tmux", pytrace=False)
     # Short, because the path of a Unix socket may have 107 bytes only.
-    socket = Path("/tmp") / f"trio-relay-{os.getpid()}-{id(command):x}"
+    socket = Path("/tmp") / f"trio-relay-{os.getpid()}-{next(_SERVERS)}"
     tmux = (program, "-S", str(socket), "-f", "/dev/null")
     script = f"{shlex.join(command)}; {_AFTERWARDS}"
     size = ("-x", str(width), "-y", str(height))
