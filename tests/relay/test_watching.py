@@ -6,11 +6,13 @@ from trio_relay.core.integrations import Integration
 from trio_relay.core.model import Rung
 from trio_relay.core.tasks import TaskStatus
 from trio_relay.core.wire import AgentRegistration, ClaimRequest, ReceiptReport, SendRequest
+from trio_relay.core.wire_rooms import RetractRequest
 from trio_relay.core.wire_tasks import IntegrationEvent
 from trio_relay.relay.operations import (
     agents,
     callbacks,
     explain,
+    freshness,
     integrations,
     leases,
     messages,
@@ -86,6 +88,37 @@ def test_a_dead_letter_says_for_whom_and_why(sync_room: SyncRoom) -> None:
     assert sync_room.do(explain.explain, work).summary == "Ended: dead for b, dead for c."
     (page,) = sync_room.do(watching.dead_letters, limit=10, before=work)
     assert page.message.id == direct
+
+
+def test_parked_work_that_was_claimed_all_the_same_says_so(sync_room: SyncRoom) -> None:
+    def told(message: int) -> str:
+        return sync_room.do(explain.explain, message).summary
+
+    def claimed(message: int) -> ClaimRequest:
+        held = sync_room.do(leases.claim, message, ClaimRequest(agent_id="c", ttl_ms=5000))
+        return ClaimRequest(agent_id="c", lease_token=held.lease_token)
+
+    parked = "Parked: nobody answers to 'tag:none' yet."
+    enter(sync_room, "c")
+    done, lapsed, spent, gone, late = (say(sync_room, "a", "tag:none", claimable=True) for _ in range(5))
+    assert told(done) == parked
+    lease = claimed(done)
+    assert told(done) == "Claimed by c, though nobody answers to 'tag:none'."
+    sync_room.do(leases.complete, done, lease)
+    assert told(done) == "Completed by c."
+    claimed(lapsed)
+    sync_room.now += 5000
+    assert told(lapsed) == parked
+    lease = claimed(spent)
+    sync_room.do(leases.release, spent, lease)
+    assert told(spent) == "Ended: claimed too often without completion."
+    sync_room.do(freshness.retract, gone, RetractRequest(sender="a", reason="no need"))
+    assert told(gone) == "Withdrawn before anybody had it: no need."
+    lease = claimed(late)
+    sync_room.do(freshness.retract, late, RetractRequest(sender="a", reason="no need"))
+    assert told(late) == "Claimed by c, though nobody answers to 'tag:none'. Withdrawn meanwhile: no need."
+    sync_room.do(leases.release, late, lease)
+    assert told(late) == "Withdrawn before anybody had done it: no need."
 
 
 def test_a_task_says_how_its_callbacks_fare(sync_room: SyncRoom) -> None:

@@ -47,10 +47,8 @@ def _summary(tx: Tx, message: Row, recipients: list[ExplainedRecipient]) -> str:
     if held is not None:
         thread: Row = queries.get_thread(tx.connection, id=message["thread_id"])
         return f"Held: thread {message['thread_id']} is parked for a person ({thread['reason']})."
-    if message["withdrawn"] is not None and not recipients:
-        return f"Withdrawn before anybody had it: {message['withdrawn']}."
     if not recipients:
-        return f"Parked: nobody answers to {message['target']!r} yet."
+        return _without_recipients(tx, message)
     waiting = [each for each in recipients if each.waiting_for is not None]
     if not waiting:
         unmet = [each for each in recipients if each.state is not Rung.SETTLED]
@@ -61,6 +59,25 @@ def _summary(tx: Tx, message: Row, recipients: list[ExplainedRecipient]) -> str:
             )
         return "Every recipient is done with it."
     return "; ".join(f"{each.agent_id}: {each.waiting_for}" for each in waiting)
+
+
+def _without_recipients(tx: Tx, message: Row) -> str:
+    """What became of a message that is in nobody's inbox: any agent may have claimed it all the same."""
+    lease: Row | None = message["lease_key"] and queries.get_lease(tx.connection, key=message["lease_key"])
+    if lease is not None and lease["state"] == "held" and lease["expires_at"] > tx.now:
+        meanwhile = "" if message["withdrawn"] is None else f" Withdrawn meanwhile: {message['withdrawn']}."
+        return f"Claimed by {lease['holder']}, though nobody answers to {message['target']!r}.{meanwhile}"
+    # A completed lease keeps its token; one that was ended from outside has none.
+    if lease is not None and lease["state"] == "done" and lease["token"] is not None:
+        return f"Completed by {lease['holder']}."
+    if message["withdrawn"] is not None:
+        claimed = lease is not None and lease["attempts"] > 0
+        return f"Withdrawn before anybody {'had done' if claimed else 'had'} it: {message['withdrawn']}."
+    if lease is not None and lease["state"] == "done":
+        return "Ended from outside: nobody can claim it any more."
+    if lease is not None and lease["state"] == "dead":
+        return "Ended: claimed too often without completion."
+    return f"Parked: nobody answers to {message['target']!r} yet."
 
 
 def _recipient(tx: Tx, message: Row, row: Row) -> ExplainedRecipient:
