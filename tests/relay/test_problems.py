@@ -4,14 +4,17 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
 from support.relay import Room
 from support.talk import join, paths, refusal, say
+from trio_relay.core.model import Rung
 from trio_relay.errors import (
     Conflict,
     ConnectionLost,
+    FieldError,
     Invalid,
     LeaseLost,
     NotFound,
@@ -24,7 +27,7 @@ from trio_relay.errors import (
     Unavailable,
 )
 from trio_relay.relay.operations import messages
-from trio_relay.relay.web.problems import status_of
+from trio_relay.relay.web.problems import invalid, status_of
 
 SECRET = "the-body-nobody-may-see"
 TOKEN = "the-token-nobody-may-see"
@@ -115,6 +118,59 @@ async def test_what_is_no_json_is_called_so(room: Room, body: bytes) -> None:
 async def test_json_that_is_no_object_is_called_so(room: Room, body: bytes) -> None:
     problem = refusal(await room.http("POST", "/api/agents", content=body))
     assert (problem.status, problem.code, paths(problem)) == (400, "invalid", [""])
+
+
+def enum_fields(kind: Any) -> list[tuple[str, list[str]]]:
+    """The fields of a body or a query that take certain words only, with these words."""
+    found = []
+    for field in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]
+        kinds = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else [field.type]
+        for one in kinds:
+            if isinstance(one, msgspec.inspect.EnumType):
+                found.append((field.encode_name, [str(word.value) for word in one.cls]))
+            if isinstance(one, msgspec.inspect.LiteralType):
+                found.append((field.encode_name, [str(word) for word in one.values]))
+    return found
+
+
+async def test_a_wrong_word_is_answered_with_the_right_ones_in_every_route(room: Room) -> None:
+    views = [getattr(function, "api_view", None) for function in room.app.view_functions.values()]
+    kinds = {
+        kind for view in views if view is not None for kind in (view.body, view.query) if kind is not None
+    }
+    tried = set()
+    for kind in kinds:
+        for name, words in enum_fields(kind):
+            with pytest.raises(msgspec.ValidationError) as caught:
+                msgspec.convert({name: SECRET}, kind, strict=False)
+            expected = f"Expected one of {', '.join(f'`{word}`' for word in words)}"
+            told = invalid(caught.value, kind)
+            assert (told.detail, told.fields) == (f"{name}: {expected}", (FieldError(name, expected),))
+            tried.add(name)
+    assert {"status", "state", "authority"} <= tried
+
+
+class Nested(msgspec.Struct):
+    """Words in every place where JSON can hold them."""
+
+    items: list[Rung] = []
+    keys: dict[Rung, int] = {}
+    values: dict[str, tuple[Rung, ...]] = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"items": [SECRET]}, "items[0]"),
+        ({"keys": {SECRET: 1}}, "keys"),
+        ({"values": {"a": [SECRET]}}, "values[...][0]"),
+    ],
+)
+def test_so_it_is_in_lists_and_in_objects(given: dict[str, Any], path: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(given, Nested)
+    told = invalid(caught.value, Nested).detail
+    assert told == f"{path}: Expected one of {', '.join(f'`{word}`' for word in Rung)}"
 
 
 async def test_a_wrong_method_says_which_are_right(room: Room) -> None:

@@ -123,7 +123,7 @@ def decode_query(given: dict[str, list[str]], query: Any) -> Any:
     try:
         decoded = msgspec.convert({name: values[0] for name, values in known.items()}, query, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, query) from None
     for name in known:
         if getattr(decoded, fields[name]) is None:
             raise Invalid(f"{name} is null", fields=(FieldError(name, "expected a value"),))
@@ -140,7 +140,7 @@ def decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
     try:
         body = decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, decoder.type) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # Bad UTF-8 and deep nesting are not DecodeErrors; none of the texts repeats the body.
         reason = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__

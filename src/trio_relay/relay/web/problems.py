@@ -4,6 +4,8 @@ import http
 import math
 import re
 import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -116,18 +118,48 @@ def log_bug(error: Exception) -> None:
     log.error("unhandled error", kind=type(error).__name__, frames=frames)
 
 
-_AT = re.compile(r" - at `(?:key in )?\$?\.?(.*?)`$")
+_AT = re.compile(r" - at `(?:key` in `)?\$?\.?(.*?)`$")
 _FIELD = re.compile(r"(?:required|unknown) field `(\w+)`")
+#: A step of a path: the name of a field, or the place of an item.
+_STEP = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 
 
-def invalid(error: msgspec.ValidationError) -> Invalid:
-    """A msgspec error as ours: which field, what was expected there. Never the value itself."""
+def invalid(error: msgspec.ValidationError, kind: Any) -> Invalid:
+    """A msgspec error in what was to be a `kind`, as ours: which field, what was expected there. Never the value itself."""
     text = str(error)
     at = _AT.search(text)
     message = text[: at.start()] if at else text
-    message = message.split(", got ")[0] if "Invalid enum value" not in message else "Invalid value"
     path = at[1] if at else ""
+    if message.startswith("Invalid enum value"):
+        words = _words_at([msgspec.inspect.type_info(kind)], _STEP.findall(path), keys="`key` in `" in text)
+        message = f"Expected one of {', '.join(f'`{word}`' for word in words)}" if words else "Invalid value"
+    message = message.split(", got ")[0]
     field = _FIELD.search(message)
     if field is not None:
         path = f"{path}.{field[1]}" if path else field[1]
     return Invalid(f"{path or 'the body'}: {message}", fields=(FieldError(path, message),))
+
+
+def _words_at(kinds: Iterable[msgspec.inspect.Type], steps: Sequence[str], *, keys: bool) -> list[str]:
+    """The words that are valid where `steps` lead, or as keys there."""
+    words: list[str] = []
+    for kind in kinds:
+        match kind:
+            case msgspec.inspect.UnionType(types=types):
+                words += _words_at(types, steps, keys=keys)
+            case msgspec.inspect.Metadata(type=inner):
+                words += _words_at([inner], steps, keys=keys)
+            case msgspec.inspect.EnumType(cls=enum) if not steps:
+                words += [str(each.value) for each in enum]
+            case msgspec.inspect.LiteralType(values=values) if not steps:
+                words += [str(value) for value in values]
+            case msgspec.inspect.DictType(key_type=inner) if keys and not steps:
+                words += _words_at([inner], [], keys=False)
+            case msgspec.inspect.StructType(fields=fields) if steps:
+                met = [field.type for field in fields if field.encode_name == steps[0]]
+                words += _words_at(met, steps[1:], keys=keys)
+            case (
+                msgspec.inspect.DictType(value_type=inner) | msgspec.inspect.CollectionType(item_type=inner)
+            ) if steps:
+                words += _words_at([inner], steps[1:], keys=keys)
+    return words

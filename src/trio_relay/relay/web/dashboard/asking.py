@@ -47,4 +47,4 @@ def as_request(fields: Mapping[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(dict(fields), kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, kind) from None
