@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,29 @@ def test_on_launchd_too(on: Callable[..., Machine]) -> None:
     assert machine.calls() == [f"launchctl bootout {target}"]
     logs = {str(Path("Library/Logs/trio-relay")), str(Path("Library/Logs")), "Library"}
     assert machine.files() == before | logs
+
+
+def test_what_was_done_is_told_to_a_script(on: Callable[..., Machine]) -> None:
+    machine = on("systemctl")
+    where = {"file": str(machine.home / UNIT), "manager": "systemd"}
+
+    def told(*arguments: str) -> Any:
+        done = call("daemon", *arguments, "--json")
+        assert (done.exit_code, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    planned = told("install", "--dry-run")
+    assert (planned["done"], (machine.home / UNIT).exists()) == (None, False)
+    assert told("install") == {"done": "install", **where}
+    assert planned["content"] == (machine.home / UNIT).read_text()
+    assert planned["commands"] == machine.calls()
+    for verb in ("start", "stop", "restart", "enable", "disable"):
+        assert told(verb) == {"done": verb, **where}
+    machine.calls()
+    planned = told("uninstall", "--dry-run")
+    assert (planned["done"], machine.calls()) == (None, [])
+    assert told("uninstall") == {"done": "uninstall", **where}
+    assert told("uninstall") == {"done": None, **where}
 
 
 def test_a_dry_run_prints_the_exact_file_and_commands_and_does_nothing(on: Callable[..., Machine]) -> None:

@@ -31,6 +31,8 @@ def test_an_old_schema_is_said_and_brought_up_to_date(old: Path) -> None:
     assert made.stdout == f"{old}: {NEWEST - 1} changes made, the schema is up to date\n"
     assert call("db", "check", "--db", str(old)).exit_code == 0
     assert "0 changes made" in call("db", "migrate", "--db", str(old)).stdout
+    told = call("db", "migrate", "--db", str(old), "--json").stdout
+    assert json.loads(told) == {"database": str(old), "changes": 0}
 
 
 def test_a_damaged_file_is_a_fault(old: Path) -> None:

@@ -1,5 +1,6 @@
 """``trio-relay setup``: one file, made whole or not at all, and a relay and commands that use it."""
 
+import json
 import sqlite3
 import stat
 from contextlib import closing
@@ -88,6 +89,55 @@ def test_no_secret_that_is_there_is_printed(home: Path) -> None:
         assert "DATABASE_URL=(as it is now)" in done.stdout
         assert not any(secret in done.stdout + done.stderr for secret in ("hunter2", token))
     assert read_env_file(file)["DATABASE_URL"].endswith("hunter2@db/relay")
+
+
+def test_what_is_not_named_stays_when_the_file_is_changed(home: Path) -> None:
+    """Another token must not move the room to another place."""
+    chosen = ("--host", "10.0.0.5", "--port", "4999", "--db", str(home / "mine.db"))
+    assert call("setup", "--yes", *chosen).exit_code == 0
+    before = read_env_file(home / CONFIG)
+    assert call("setup", "--yes", "--force", "--new-token").exit_code == 0
+    after = read_env_file(home / CONFIG)
+    assert after.pop("AGENT_RELAY_TOKEN") != before.pop("AGENT_RELAY_TOKEN")
+    assert after == before
+
+
+def test_of_two_databases_the_one_chosen_last_counts(home: Path) -> None:
+    """The relay takes a PostgreSQL before a file: the one that is not meant any more may not stay in the settings."""
+
+    def database() -> dict[str, str]:
+        return {
+            name: value
+            for name, value in read_env_file(home / CONFIG).items()
+            if name in {"DB_PATH", "DATABASE_URL"}
+        }
+
+    url = "postgresql://relay:hunter2@db/relay"
+    assert call("setup", "--yes", "--db", str(home / "mine.db")).exit_code == 0
+    moved = call("setup", "--yes", "--force", "--database", url)
+    assert (moved.exit_code, database()) == (0, {"DATABASE_URL": url})
+    assert "hunter2" not in moved.stdout + moved.stderr
+    assert call("setup", "--yes", "--force").exit_code == 0
+    assert database() == {"DATABASE_URL": url}
+    assert call("setup", "--yes", "--force", "--db", str(home / "mine.db")).exit_code == 0
+    assert database() == {"DB_PATH": str(home / "mine.db")}
+    before = read_env_file(home / CONFIG)
+    for wrong in (("--db", "a", "--database", url), ("--database", "mysql://x"), ("--database", "relay.db")):
+        assert call("setup", "--yes", "--force", *wrong).exit_code == 2
+    assert read_env_file(home / CONFIG) == before
+
+
+def test_a_script_sets_it_up_and_reads_where(home: Path) -> None:
+    told = call("setup", "--json", "--dry-run")
+    file, database = str(home / CONFIG), str(home / ".local/share/trio-relay/relay.db")
+    where = {"file": file, "url": "http://127.0.0.1:4850", "database": database}
+    assert json.loads(told.stdout) == {**where, "written": False}
+    assert not (home / CONFIG).exists()
+    unasked = call("setup", "--json")
+    assert (unasked.exit_code, unasked.stdout) == (2, "")
+    assert json.loads(call("setup", "--json", "--yes").stdout) == {**where, "written": True}
+    there = json.loads(call("setup", "--json", "--yes", "--force", "--host", "::", "--port", "5000").stdout)
+    assert there["url"] == "http://[::1]:5000"
 
 
 def test_who_looks_after_the_database_finds_it(

@@ -1,6 +1,8 @@
 """`install`, `uninstall` and `alias` as they are called: what they say, and what they leave undone."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -51,6 +53,23 @@ def test_both_entrances_lead_to_the_same(env: dict[str, str], tmp_path: Path, en
     assert "Everything is in place." in again.stdout
     assert "Uninstalled." in gone.stdout
     assert "uninstall trio-relay" in gone.stdout
+    assert everything_in(tmp_path) == {}
+
+
+def test_what_was_changed_is_told_to_a_script(env: dict[str, str], tmp_path: Path) -> None:
+    def told(*arguments: str) -> Any:
+        done = call(*arguments, "--json", env=env)
+        assert (done.exit_code, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    planned = told("install", "codex", "--dry-run")
+    assert (planned["changed"], everything_in(tmp_path)) == (False, {})
+    assert told("install", "codex") == {**planned, "changed": True}
+    assert "there is no `codex` on PATH" in planned["notes"][0]
+    assert told("install", "codex")["changed"] is False
+    assert told("uninstall", "codex")["changed"] is True
+    assert told("uninstall", "codex") == {"changed": False, "steps": [], "notes": []}
+    assert told("uninstall", "claude") == {"changed": False, "steps": [], "notes": []}
     assert everything_in(tmp_path) == {}
 
 

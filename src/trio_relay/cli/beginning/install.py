@@ -7,12 +7,15 @@ import os
 import shlex
 import sys
 import sysconfig
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from trio_relay.cli.beginning.carrying_out import Planned
 from trio_relay.cli.beginning.install_claude import install_claude, uninstall_claude
+from trio_relay.cli.shared.calling import json_option
 from trio_relay.cli.shared.failures import Command, Failure, Group
 from trio_relay.errors import RelayError
 
@@ -45,8 +48,16 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print every file and co
 @_SHELL
 @_DRY_RUN
 @click.option("--force", is_flag=True, help="Set files that are in the way aside until you uninstall.")
+@json_option
 def install_codex(
-    *, alias: bool | None, plugin: bool, hooks: bool, shell: str | None, dry_run: bool, force: bool
+    *,
+    alias: bool | None,
+    plugin: bool,
+    hooks: bool,
+    shell: str | None,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Put codex-relay into your home: programs in ~/.local/bin, and the plugin in Codex.
 
@@ -56,26 +67,27 @@ def install_codex(
     from trio_relay.codex.setup.registration import CodexFailed  # noqa: PLC0415
 
     home = codex_home_of()
-    wishes = Wishes(plugin, hooks, _alias_wish(alias, shell, dry_run=dry_run), force)
+    wishes = Wishes(plugin, hooks, _alias_wish(alias, shell, may_ask=not dry_run and not as_json), force)
     plan = plan_install(home, wishes)
-    if not _carried_out(plan, dry_run=dry_run):
-        return
-    try:
-        plan.take()
-    except CodexFailed as problem:
-        raise Failure(
-            f"{problem.detail}; the programs are installed, the plugin is not: mend that and run this again, "
-            "or leave it out with --no-plugin"
-        ) from None
-    click.echo("Installed." if plan.steps else "Everything is in place.")
-    for hint in _hints(home):
-        click.echo(hint)
+
+    def take() -> None:
+        try:
+            plan.take()
+        except CodexFailed as problem:
+            raise Failure(
+                f"{problem.detail}; the programs are installed, the plugin is not: mend that and run this again, "
+                "or leave it out with --no-plugin"
+            ) from None
+
+    planned = _planned(plan, take, "Installed.", "Everything is in place.", _hints(home))
+    planned.carry_out(dry_run=dry_run, as_json=as_json)
 
 
 @click.command("codex", cls=Command, short_help="Take codex-relay out of your home again.")
 @click.option("--purge", is_flag=True, help="Also remove what sessions left: logs and state. Messages stay.")
 @_DRY_RUN
-def uninstall_codex(*, purge: bool, dry_run: bool) -> None:
+@json_option
+def uninstall_codex(*, purge: bool, dry_run: bool, as_json: bool) -> None:
     """Take codex-relay out of your home again, as if it had never been there.
 
     The relay's own data (messages, tokens) is not of this installation and stays.
@@ -83,12 +95,9 @@ def uninstall_codex(*, purge: bool, dry_run: bool) -> None:
     from trio_relay.codex.setup.install import plan_uninstall, take_out  # noqa: PLC0415
 
     plan = plan_uninstall(codex_home_of(), purge=purge)
-    if not _carried_out(plan, dry_run=dry_run):
-        return
-    if plan.steps:
-        take_out(plan)
-    click.echo("Uninstalled." if plan.steps else "Nothing of it is here.")
-    click.echo(f"The package itself stays; to remove it: {_removal()}")
+    left = [f"The package itself stays; to remove it: {_removal()}"]
+    planned = _planned(plan, lambda: take_out(plan), "Uninstalled.", "Nothing of it is here.", left)
+    planned.carry_out(dry_run=dry_run, as_json=as_json)
 
 
 @click.group(cls=Group)
@@ -99,32 +108,28 @@ def alias() -> None:
 @alias.command("install")
 @_SHELL
 @_DRY_RUN
-def install_alias(*, shell: str | None, dry_run: bool) -> None:
+@json_option
+def install_alias(*, shell: str | None, dry_run: bool, as_json: bool) -> None:
     """Add the alias to your shell's start-up file, between two marks."""
     from trio_relay.codex.setup.install import Plan, alias_steps  # noqa: PLC0415
 
     home = codex_home_of()
     plan = Plan(home, alias_steps(home, _shell(shell)))
-    if not _carried_out(plan, dry_run=dry_run):
-        return
-    if plan.steps:
-        plan.take()
-    click.echo("Installed; open a new shell." if plan.steps else "The alias is there already.")
+    planned = _planned(plan, plan.take, "Installed; open a new shell.", "The alias is there already.")
+    planned.carry_out(dry_run=dry_run, as_json=as_json)
 
 
 @alias.command("remove", short_help="Take the alias out again.")
 @_DRY_RUN
-def remove_alias(*, dry_run: bool) -> None:
+@json_option
+def remove_alias(*, dry_run: bool, as_json: bool) -> None:
     """Take the alias out of every start-up file that has it; each is then as it was before."""
     from trio_relay.codex.setup.install import Plan, alias_removal_steps  # noqa: PLC0415
 
     home = codex_home_of()
     plan = Plan(home, alias_removal_steps(home))
-    if not _carried_out(plan, dry_run=dry_run):
-        return
-    if plan.steps:
-        plan.take()
-    click.echo("Removed; shells that are open keep it." if plan.steps else "There is no alias.")
+    planned = _planned(plan, plan.take, "Removed; shells that are open keep it.", "There is no alias.")
+    planned.carry_out(dry_run=dry_run, as_json=as_json)
 
 
 @click.group(cls=Group)
@@ -143,24 +148,19 @@ uninstall.add_command(uninstall_codex)
 uninstall.add_command(uninstall_claude)
 
 
-def _carried_out(plan: "Plan", *, dry_run: bool) -> bool:
-    """Say what is in the plan; whether to go on."""
+def _planned(
+    plan: "Plan", take: Callable[[], None], done: str, idle: str, following: Sequence[str] = ()
+) -> Planned:
     from trio_relay.cli.shared.logs import log_to_stderr  # noqa: PLC0415
 
     log_to_stderr(only_warnings=True)
-    for line in plan.lines() if dry_run else plan.summary():
-        click.echo(line)
-    for note in plan.notes:
-        click.echo(f"note: {note}")
-    if dry_run:
-        click.echo("Nothing was changed (--dry-run).")
-    return not dry_run
+    return Planned(plan.lines(), plan.summary(), take, done, idle, plan.notes, following)
 
 
-def _alias_wish(wish: bool | None, shell: str | None, *, dry_run: bool) -> "Shell | None":
+def _alias_wish(wish: bool | None, shell: str | None, *, may_ask: bool) -> "Shell | None":
     if wish is None:
         answered = os.environ.get("AGENT_RELAY_CODEX_ALIAS", "")
-        asks = sys.stdin.isatty() and sys.stdout.isatty() and not answered and not dry_run
+        asks = sys.stdin.isatty() and sys.stdout.isatty() and not answered and may_ask
         wish = (
             click.confirm("Have `codex` start codex-relay in your shell?", default=False)
             if asks

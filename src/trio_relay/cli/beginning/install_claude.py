@@ -2,11 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from trio_relay.cli.beginning.carrying_out import Planned
+from trio_relay.cli.shared.calling import json_option
 from trio_relay.cli.shared.failures import Command, Failure
 from trio_relay.errors import RelayError
 
@@ -18,7 +21,8 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Print every file and co
 
 @click.command("claude", cls=Command, short_help="Put the plugin into Claude Code.")
 @_DRY_RUN
-def install_claude(*, dry_run: bool) -> None:
+@json_option
+def install_claude(*, dry_run: bool, as_json: bool) -> None:
     """Put the plugin into Claude Code: each session is then an agent, and hears its messages.
 
     It is done by Claude Code's own commands. Repeat it after an upgrade; `uninstall claude` puts everything back as
@@ -28,22 +32,27 @@ def install_claude(*, dry_run: bool) -> None:
     from trio_relay.claude.setup.registration import ClaudeFailed  # noqa: PLC0415
 
     plan = plan_install(claude_home_of())
-    if not _carried_out(plan, dry_run=dry_run):
-        return
-    try:
-        plan.take()
-    except ClaudeFailed as problem:
-        raise Failure(f"{problem.detail}; `trio-relay uninstall claude` takes out what is there") from None
-    click.echo("Installed. Sessions that are open need /reload-plugins or a new start.")
-    click.echo(
+
+    def take() -> None:
+        try:
+            plan.take()
+        except ClaudeFailed as problem:
+            raise Failure(
+                f"{problem.detail}; `trio-relay uninstall claude` takes out what is there"
+            ) from None
+
+    done = (
+        "Installed. Sessions that are open need /reload-plugins or a new start.\n"
         "Start Claude Code as ever; `trio-relay agents` shows its sessions, `trio-relay doctor` checks everything."
     )
+    _planned(plan, take, done).carry_out(dry_run=dry_run, as_json=as_json)
 
 
 @click.command("claude", cls=Command, short_help="Take the plugin out of Claude Code again.")
 @click.option("--purge", is_flag=True, help="Also remove what sessions left behind. Messages stay.")
 @_DRY_RUN
-def uninstall_claude(*, purge: bool, dry_run: bool) -> None:
+@json_option
+def uninstall_claude(*, purge: bool, dry_run: bool, as_json: bool) -> None:
     """Take the plugin out of Claude Code again, as if it had never been there.
 
     The relay's own data (messages, tokens) is not of this installation and stays.
@@ -51,18 +60,11 @@ def uninstall_claude(*, purge: bool, dry_run: bool) -> None:
     from trio_relay.claude.setup.install import plan_uninstall  # noqa: PLC0415
 
     plan = plan_uninstall(claude_home_of(), purge=purge)
-    if _carried_out(plan, dry_run=dry_run):
-        plan.take()
-        click.echo("Uninstalled." if plan.steps else "Nothing of it is here.")
+    _planned(plan, plan.take, "Uninstalled.").carry_out(dry_run=dry_run, as_json=as_json)
 
 
-def _carried_out(plan: "Plan", *, dry_run: bool) -> bool:
-    """Say what is in the plan; whether to go on."""
-    for line in plan.lines if dry_run else plan.summary:
-        click.echo(line)
-    if dry_run:
-        click.echo("Nothing was changed (--dry-run).")
-    return not dry_run
+def _planned(plan: "Plan", take: Callable[[], None], done: str) -> Planned:
+    return Planned(plan.lines, plan.summary, take, done, "Nothing of it is here.")
 
 
 def claude_home_of() -> "Home":

@@ -1,7 +1,6 @@
 """``trio-relay daemon``: the relay as a service that is there whenever its person is logged in, or always."""
 
 import getpass
-import json
 import os
 import shlex
 import shutil
@@ -22,12 +21,12 @@ from trio_relay.cli.operating.services import (
     shown,
     systemd,
 )
-from trio_relay.cli.shared.calling import examples
+from trio_relay.cli.shared.calling import examples, json_option
 from trio_relay.cli.shared.env_file import env_file as usual_env_file
 from trio_relay.cli.shared.env_file import read_env_file
 from trio_relay.cli.shared.failures import BAD_INPUT, FAILED, REFUSED, Failure, Group
 from trio_relay.cli.shared.programs import AS_MODULE, lasting_command, own_command
-from trio_relay.cli.shared.terminal import printable_text
+from trio_relay.cli.shared.terminal import echo_json, printable_text
 from trio_relay.errors import Invalid, RelayError
 
 #: Where systemd notes whose services go on when nobody is logged in.
@@ -61,7 +60,8 @@ def daemon() -> None:
 @_ENV_FILE
 @_DRY_RUN
 @click.option("--force", is_flag=True, help="Replace a service file that is not of this program.")
-def install(*, env_file: Path | None, dry_run: bool, force: bool) -> None:
+@json_option
+def install(*, env_file: Path | None, dry_run: bool, force: bool, as_json: bool) -> None:
     """Write the service file, and have the relay started, now and at every login.
 
     Repeat it after the program has moved; an upgrade in place takes only `restart`.
@@ -73,7 +73,7 @@ def install(*, env_file: Path | None, dry_run: bool, force: bool) -> None:
     if present is not None and not is_ours(present) and not force:
         raise Failure(f"{service.file} is not of this program; --force replaces it", REFUSED)
     if dry_run:
-        _show(service)
+        _show(service, as_json=as_json)
         return
     made = _write(service)
     try:
@@ -84,6 +84,9 @@ def install(*, env_file: Path | None, dry_run: bool, force: bool) -> None:
             f"{failed.message}; nothing is installed. Without a service: {shlex.join(wish.whole)}",
             failed.exit_code,
         ) from None
+    if as_json:
+        _echo_done(service, "install")
+        return
     click.echo(
         f"Installed: {service.file}\nThe relay is started; {own_command()} daemon status tells how it is."
     )
@@ -94,12 +97,16 @@ def install(*, env_file: Path | None, dry_run: bool, force: bool) -> None:
 @daemon.command(short_help="Remove the service; settings and database stay.")
 @_DRY_RUN
 @click.option("--force", is_flag=True, help="Remove a service file that is not of this program.")
-def uninstall(*, dry_run: bool, force: bool) -> None:
+@json_option
+def uninstall(*, dry_run: bool, force: bool, as_json: bool) -> None:
     """Stop the relay and remove the service file. Settings, database and logs stay."""
     service = _service(_wish(None, must_exist=False))
     present = _present(service)
     if present is None:
-        click.echo("Nothing is installed.", err=True)
+        if as_json:
+            _echo_done(service, None)
+        else:
+            click.echo("Nothing is installed.", err=True)
         return
     if not is_ours(present) and not force:
         raise Failure(f"{service.file} is not of this program; --force removes it", REFUSED)
@@ -109,16 +116,22 @@ def uninstall(*, dry_run: bool, force: bool) -> None:
             shlex.join(["rm", str(service.file)]),
             *shown(service.after_removal),
         ]
-        click.echo("\n".join(commands))
+        if as_json:
+            _echo_done(service, None, commands=commands)
+        else:
+            click.echo("\n".join(commands))
         return
     _run(service, service.uninstall)
     _remove(service)
     _run(service, service.after_removal)
+    if as_json:
+        _echo_done(service, "uninstall")
+        return
     click.echo(f"Uninstalled. The settings ({usual_env_file()}) and the database stay.")
 
 
 @daemon.command(short_help="Say how the service is.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def status(*, as_json: bool) -> None:
     """Say whether the service is installed and runs, and whether the relay answers. Exit code 1: it does not."""
     service = _service(_wish(None, must_exist=False))
@@ -127,17 +140,8 @@ def status(*, as_json: bool) -> None:
     running = installed and service.is_running(_call(service.state).stdout)
     version = _answering_version(_url(service, present)) if running and present is not None else None
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "installed": installed,
-                    "running": running,
-                    "version": version,
-                    "file": str(service.file),
-                    "manager": service.kind,
-                }
-            )
-        )
+        where = {"file": str(service.file), "manager": service.kind}
+        echo_json({"installed": installed, "running": running, "version": version, **where})
     else:
         click.echo(f"service  {service.file if installed else 'not installed'}")
         click.echo(f"relay    {_how_it_is(installed=installed, running=running, version=version)}")
@@ -164,10 +168,14 @@ def logs(*, lines: int, follow: bool) -> None:
 
 def _verb(name: str, about: str, done: str) -> None:
     @daemon.command(name, help=about, short_help=about.partition(":")[0].partition(",")[0].rstrip(".") + ".")
-    def verb() -> None:
+    @json_option
+    def verb(*, as_json: bool) -> None:
         service = _installed()
         _run(service, getattr(service, name))
-        click.echo(done)
+        if as_json:
+            _echo_done(service, name)
+        else:
+            click.echo(done)
 
 
 _verb("start", "Start the relay.", "Started.")
@@ -219,10 +227,18 @@ def _present(service: Service) -> bytes | None:
     return files.read(service.file)
 
 
-def _show(service: Service) -> None:
+def _show(service: Service, *, as_json: bool) -> None:
+    if as_json:
+        _echo_done(service, None, content=service.content.decode(), commands=shown(service.install))
+        return
     click.echo(f"{service.file}:\n")
     click.echo("".join(f"  {line}\n" for line in service.content.decode().splitlines()))
     click.echo("\n".join(shown(service.install)))
+
+
+def _echo_done(service: Service, done: str | None, **more: str | list[str]) -> None:
+    """Print what was done to the service (None: nothing) as JSON."""
+    echo_json({"done": done, "file": str(service.file), "manager": service.kind, **more})
 
 
 def _write(service: Service) -> list[Path]:

@@ -44,7 +44,8 @@ def db() -> None:
 
 @db.command()
 @_which
-def migrate(*, db_path: str | None, database_url: str | None) -> None:
+@json_option
+def migrate(*, db_path: str | None, database_url: str | None, as_json: bool) -> None:
     """Bring the schema up to date.
 
     A relay does so itself when it starts. No relay may be using a file of SQLite meanwhile; on PostgreSQL relays of the
@@ -63,6 +64,9 @@ def migrate(*, db_path: str | None, database_url: str | None) -> None:
             raise RelayError(f"there is no database at {file}", code="no_database")
         with owned(file):
             applied = migrate_file(file)
+    if as_json:
+        echo_json({"database": name, "changes": applied})
+        return
     click.echo(
         f"{printable(name)}: {applied} change{'' if applied == 1 else 's'} made, the schema is up to date"
     )
@@ -100,7 +104,8 @@ def check(*, db_path: str | None, database_url: str | None, as_json: bool) -> No
 
 @db.command(short_help="Make ready a PostgreSQL put back from a dump.")
 @click.option("--database", "database_url", metavar="URL", help="The PostgreSQL; default: DATABASE_URL.")
-def restored(*, database_url: str | None) -> None:
+@json_option
+def restored(*, database_url: str | None, as_json: bool) -> None:
     """Say that a PostgreSQL was put back from a dump, or to a point in time, before a relay starts on it.
 
     It does what `trio-relay restore` does for a file: every agent registers again, every event stream hears of a gap, and
@@ -114,6 +119,9 @@ def restored(*, database_url: str | None) -> None:
         from trio_relay.store.postgres.restored import resume_elsewhere  # noqa: PLC0415
     name = name_of(url)
     resume_elsewhere(url)
+    if as_json:
+        echo_json({"database": name})
+        return
     click.echo(f"{printable(name)} is ready for its clients of before.")
     click.echo("Tokens revoked since it was saved count again: see `trio-relay tokens list`.")
 
