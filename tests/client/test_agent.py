@@ -5,10 +5,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_relay.client import Received, Relay, admin
+from trio_relay.client import AgentSession, Received, Relay, admin
 from trio_relay.client.sending import EventFields, MessageFields
 from trio_relay.core.model import AgentStatus, Rung
-from trio_relay.core.wire import AgentRegistration, SendRequest
+from trio_relay.core.wire import AgentRegistration, SendRequest, SentMessage
 from trio_relay.core.wire_tasks import IntegrationEvent
 from trio_relay.errors import ConnectionLost, Invalid, NotDelivered, Refused, StaleInstance, Unauthorized
 from trio_relay.testing import InsideRelay
@@ -63,6 +63,53 @@ async def test_what_a_loop_fails_at_is_not_settled_and_comes_again(
             await message.settle()
             break
         assert (await rungs(relay, sent.id))[-2:] == ["handed_off", "settled"]
+
+
+async def fail_at(bob: AgentSession, message: Received, how: str) -> None:
+    if how == "seen":
+        await message.seen(turnId="t1")
+    if how == "answered":
+        await message.reply("I will", idempotency_key="once")
+    if how == "block":
+        async with message:
+            raise ZeroDivisionError
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("how", ["plain", "seen", "answered", "block"])
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_message_nothing_can_be_done_with_ends_as_a_dead_letter(
+    relay: Relay, autojump_clock: MockClock, how: str, restarts: bool
+) -> None:
+    failures = 0
+
+    async def handle(bob: AgentSession) -> None:
+        nonlocal failures
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012  # the loop is what is tried
+            async for message in bob.inbox(manual=how == "block"):
+                failures += 1
+                await fail_at(bob, message, how)
+
+    for agent in ("ann", "bob"):
+        await relay.client.register(AgentRegistration(id=agent))
+    sent = await relay.send("bob", "one", sender="ann")
+    with trio.move_on_after(60):
+        if restarts:
+            while failures < 10:
+                async with relay.agent("bob") as bob:
+                    await handle(bob)
+        async with relay.agent("bob") as bob:
+            while failures < 10:
+                await handle(bob)
+    (ladder,) = await relay.client.receipts(sent.id)
+    if restarts and how == "answered":  # the next run knows that it was answered
+        assert (failures, ladder.state) == (1, Rung.SETTLED)
+        return
+    assert (failures, ladder.attempts, ladder.state) == (5, 5, Rung.DEAD)
+    evidence = ladder.steps[-1].evidence
+    assert evidence["reason"] == "handed off too often"
+    if not restarts:
+        assert evidence["after"] == ("ZeroDivisionError" if how == "block" else "its loop was left")
 
 
 async def test_an_error_in_the_block_comes_out_as_itself(relay: Relay, autojump_clock: MockClock) -> None:
@@ -145,6 +192,79 @@ async def test_a_question_gets_its_answer_and_no_loop_sees_it(
         assert (await rungs(relay, told.id))[-1] == "settled"
         assert taken == ["at it"]
         nursery.cancel_scope.cancel()
+
+
+def hear_late(agent: AgentSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what this agent sends arrive at once, and the relay's answer to it five seconds later."""
+    send = agent.relay.send
+
+    async def send_slowly(request: SendRequest) -> SentMessage:
+        sent = await send(request)
+        if request.sender == agent.id:
+            await trio.sleep(5)
+        return sent
+
+    monkeypatch.setattr(agent.relay, "send", send_slowly)
+
+
+async def test_an_answer_behind_many_unread_messages_is_found(
+    relay: Relay, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is here before the relay has said which message the question is, and more wait than are kept whole."""
+    await relay.client.register(AgentRegistration(id="ann"))
+    for number in range(1_500):
+        await relay.send("ann", str(number), sender="log")
+    async with relay.agent("bob") as bob, relay.agent("ann") as ann, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def answer() -> None:
+            async for message in bob.inbox():
+                await message.reply("at it", type="ack")
+                await message.reply("yes")
+
+        hear_late(ann, monkeypatch)
+        told = await ann.ask("bob", "ready?")
+        assert told.body == "yes"
+        assert (await rungs(relay, told.id))[-1] == "settled"
+        inbox = ann.inbox()
+        assert [(await anext(inbox)).body for _ in range(3)] == ["0", "1", "2"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_question_that_was_answered_before_gets_that_answer(
+    relay: Relay, autojump_clock: MockClock
+) -> None:
+    async with relay.agent("bob") as bob, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def answer() -> None:
+            async for message in bob.inbox():
+                await message.reply("yes")
+
+        told = []
+        for _ in range(2):
+            async with relay.agent("ann") as ann:
+                told.append(await ann.ask("bob", "ready?", idempotency_key="once"))
+        assert told[0].id == told[1].id
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_was_taken_out_of_the_room_is_not_waited_for(
+    relay: Relay, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_relay.client.arrivals.KEPT", 0)
+    async with relay.agent("bob") as bob, relay.agent("ann") as ann, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def answer() -> None:
+            message = await bob.receive()
+            reply = await message.reply("yes")
+            await trio.sleep(1)
+            await relay.client.delete(reply.id)
+
+        hear_late(ann, monkeypatch)
+        with pytest.raises(NotDelivered, match="taken out of the room"):
+            await ann.ask("bob", "ready?")
 
 
 async def test_a_question_nobody_can_answer_any_more_ends(relay: Relay, autojump_clock: MockClock) -> None:

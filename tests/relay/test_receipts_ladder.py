@@ -207,6 +207,25 @@ async def test_too_many_hand_offs_end_a_delivery(room: Room) -> None:
     assert ended.value.code == "delivery_ended"
 
 
+@pytest.mark.parametrize("rung", [Rung.IN_CONTEXT, Rung.ANSWERED])
+async def test_too_many_hand_offs_end_a_delivery_also_of_what_was_seen(room: Room, rung: Rung) -> None:
+    await room.relay.register(AgentRegistration(id="bob"))
+    sent = await room.relay.send(SendRequest(sender="ann", to="bob", body="x"))
+    await room.relay.report(sent.id, "bob", rung, {})
+    for attempt in (0, 0, 1, 2, 3, 4):  # the answer to the first was lost
+        receipt = await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {"attemptId": f"one:{attempt}"})
+        assert (receipt.state, receipt.attempts) == (rung, attempt + 1)
+    late = await room.relay.report(sent.id, "bob", Rung.HANDED_OFF, {})  # no attempt of its own
+    assert (late.state, late.attempts) == (rung, 5)
+    assert await room.relay.inbox("bob") == []
+    receipt = await room.relay.report(
+        sent.id, "bob", Rung.HANDED_OFF, {"attemptId": "one:5", "after": "KeyError"}
+    )
+    assert (receipt.state, receipt.attempts) == (Rung.DEAD, 5)
+    assert receipt.steps[-1].evidence["reason"] == "handed off too often"
+    assert receipt.steps[-1].evidence["after"] == "KeyError"
+
+
 async def test_a_hand_off_reported_again_after_a_lost_answer_counts_once(room: Room) -> None:
     await room.relay.register(AgentRegistration(id="bob"))
     sent = await room.relay.send(SendRequest(sender="ann", to="bob", body="x"))

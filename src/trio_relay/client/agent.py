@@ -15,12 +15,13 @@ from trio_relay.client.holding import Delays, bare_errors
 from trio_relay.client.http import RelayClient
 from trio_relay.client.outbox import Outbox
 from trio_relay.client.presence import Presence, new_instance
-from trio_relay.client.received import Hand, Inbox, Received, hand_off, settle, take
+from trio_relay.client.received import Hand, Inbox, Received, hand_off, settle, take, whole
 from trio_relay.client.sending import MessageFields, deliver, message_of
 from trio_relay.client.work import Claimables, HeldLease, hold_resource
 from trio_relay.core.model import AgentStatus, Rung
 from trio_relay.core.wire import AgentRegistration, Message, SentMessage
 from trio_relay.core.wire_approvals import Approval, ApprovalRequest, ApprovalState
+from trio_relay.errors import NotDelivered
 
 #: How often a question's fate is looked at while its answer is waited for, seconds.
 LOOK_EVERY = 5.0
@@ -99,8 +100,11 @@ class AgentSession:
     async def ask(self, to: str, body: str, **fields: Unpack[MessageFields]) -> Message:
         """Send a message and wait for the first answer. Acknowledgements are no answers; `inbox` does not see it.
 
+        With the `idempotency_key` of a question that was asked before, its answer may be one that is there already.
+
         Raises:
-            NotDelivered: nobody will answer it: it has expired, was withdrawn, or was handed out in vain.
+            NotDelivered: nobody will answer it: it has expired, was withdrawn, or was handed out in vain; or its
+                answer was taken out of the room.
 
         """
         arrivals = self.presence.arrivals
@@ -110,23 +114,29 @@ class AgentSession:
             sent = await deliver(self.relay, message_of(self.id, to, body, fields))
         finally:
             answer = arrivals.asked(None if sent is None else sent.id)
-        told: Message | None = None
+        finished = False
         try:
             with bare_errors():
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._watch, sent)
+                    if "idempotency_key" in fields:
+                        group.start_soon(self._look_back, sent)
                     await answer.bell.wait()
                     group.cancel_scope.cancel()
-            assert answer.message is not None
-            if await hand_off(self.presence, answer.message.id):
-                await settle(self.presence, answer.message.id)
-            told = answer.message
+            assert answer.arrival is not None
+            told = await whole(self.presence, answer.arrival)
+            if told is not None and await hand_off(self.presence, answer.arrival):
+                await settle(self.presence, told.id)
+            finished = True
         finally:
             arrivals.answered(sent.id)
-            if told is not None:
-                arrivals.done(told.id)
-            elif answer.message is not None:  # it came while the asking was given up: `inbox` has it
-                arrivals.put_back(answer.message.id, answer.message)
+            if answer.arrival is not None:
+                if finished:
+                    arrivals.done(answer.arrival.id)
+                else:  # it came while the asking was given up: `inbox` has it
+                    arrivals.put_back(answer.arrival)
+        if told is None:
+            raise NotDelivered(f"the answer to message {sent.id} was taken out of the room")
         return told
 
     async def ask_person(
@@ -159,6 +169,12 @@ class AgentSession:
 
     async def _watch(self, sent: SentMessage) -> None:
         await reach(self.relay, sent, Rung.ANSWERED, every=LOOK_EVERY, one_is_enough=True)
+
+    async def _look_back(self, sent: SentMessage) -> None:
+        """Look for an answer that was given, and settled, when the same was asked before."""
+        for message in await self.presence.insist(lambda: self.relay.thread(sent.id)):
+            if message.reply_to == sent.id and message.to == self.id:
+                self.presence.arrivals.told_before(message)
 
 
 @asynccontextmanager

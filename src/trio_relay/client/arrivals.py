@@ -5,28 +5,50 @@ is hung up before looking, so that no arrival between two looks is lost.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
 
 from trio_relay.core.model import SILENT_TYPES
-from trio_relay.core.wire import InboxMessage
+from trio_relay.core.wire import InboxMessage, Message
 
 T = TypeVar("T")
-#: Messages kept in full while nobody takes them; of those beyond, only the id is kept.
+#: Messages kept in full while nobody takes them; of those beyond, only what is needed to find them again.
 KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that waits to be taken. Without `message` it is to be read again: too many were waiting.
+
+    `answers`: the message it answers; an acknowledgement answers none. `replies`: it is a reply, of either kind.
+    `trouble`: why the last who took it did not finish it, the name of an error.
+    """
+
+    id: int
+    message: Message | None
+    answers: int | None
+    replies: bool
+    trouble: str | None = None
+
+    @classmethod
+    def of(cls, message: Message, *, whole: bool = True, trouble: str | None = None) -> "Arrival":
+        """Take note of a message, as a whole or not."""
+        answers = message.reply_to if is_answer(message) else None
+        return cls(message.id, message if whole else None, answers, message.reply_to is not None, trouble)
 
 
 class Answer:
     """The answer to one message, once it is there."""
 
     def __init__(self) -> None:
-        self.message: InboxMessage | None = None
+        self.arrival: Arrival | None = None
         self.bell = anyio.Event()
 
-    def give(self, message: InboxMessage) -> None:
+    def give(self, arrival: Arrival) -> None:
         """Hand it over."""
-        self.message = message
+        self.arrival = arrival
         self.bell.set()
 
 
@@ -34,7 +56,7 @@ class Arrivals:
     """The arrivals of one agent, in order; each is taken once."""
 
     def __init__(self) -> None:
-        self._messages: dict[int, InboxMessage | None] = {}
+        self._messages: dict[int, Arrival] = {}
         self._offers: dict[int, None] = {}
         #: What a loop has taken and not finished: told again by a poll, it is not given out a second time.
         self._in_hand: set[int] = set()
@@ -55,12 +77,10 @@ class Arrivals:
             if message.claimable:
                 self._offers[message.id] = None
                 continue
-            waiting = self._answers.get(message.reply_to or 0)
-            if waiting is not None and waiting.message is None and is_answer(message):
-                waiting.give(message)
-                self._in_hand.add(message.id)
-            else:
-                self._messages[message.id] = message if len(self._messages) < KEPT else None
+            arrival = Arrival.of(message)
+            if not self._give(arrival):
+                whole = len(self._messages) < KEPT
+                self._messages[message.id] = arrival if whole else Arrival.of(message, whole=False)
         self._ring()
 
     def forget(self) -> None:
@@ -68,18 +88,18 @@ class Arrivals:
         self._messages.clear()
         self._offers.clear()
 
-    async def message(self) -> tuple[int, InboxMessage | None]:
-        """Wait for the next message; by its id alone where too many were waiting."""
+    async def message(self) -> Arrival:
+        """Wait for the next message."""
         return await self._next(self._look_for_message)
 
     async def offer(self) -> int:
         """Wait for the next offer of work: the id of its message."""
         return await self._next(self._look_for_offer)
 
-    def put_back(self, message_id: int, message: InboxMessage | None) -> None:
+    def put_back(self, arrival: Arrival) -> None:
         """What was taken was not finished: it comes again, before the others."""
-        self._in_hand.discard(message_id)
-        self._messages = {message_id: message, **self._messages}
+        self._in_hand.discard(arrival.id)
+        self._messages = {arrival.id: arrival, **self._messages}
         self._ring()
 
     def offer_again(self, message_id: int) -> None:
@@ -108,28 +128,38 @@ class Arrivals:
         self._asking -= 1
         answer = Answer()
         if message_id is not None:
-            for message in list(self._messages.values()):
-                if message is not None and message.reply_to == message_id and is_answer(message):
-                    del self._messages[message.id]
-                    self._in_hand.add(message.id)
-                    answer.give(message)
+            self._answers[message_id] = answer
+            for arrival in self._messages.values():
+                if self._give(arrival):
                     break
-            else:
-                self._answers[message_id] = answer
         self._ring()
         return answer
+
+    def told_before(self, message: Message) -> None:
+        """Answer a question that was asked before with what was answered then; nothing if it has its answer."""
+        self._give(Arrival.of(message))
 
     def answered(self, message_id: int) -> None:
         """Nobody waits for the answer to this message any more."""
         self._answers.pop(message_id, None)
 
-    def _look_for_message(self) -> tuple[int, InboxMessage | None] | None:
-        for message_id, message in self._messages.items():
-            if self._asking and message is not None and message.reply_to is not None:
+    def _give(self, arrival: Arrival) -> bool:
+        """Give an answer to whoever waits for it."""
+        waiting = self._answers.get(arrival.answers or 0)
+        if waiting is None or waiting.arrival is not None:
+            return False
+        self._messages.pop(arrival.id, None)
+        self._in_hand.add(arrival.id)
+        waiting.give(arrival)
+        return True
+
+    def _look_for_message(self) -> Arrival | None:
+        for arrival in self._messages.values():
+            if self._asking and arrival.replies:
                 continue
-            del self._messages[message_id]
-            self._in_hand.add(message_id)
-            return message_id, message
+            del self._messages[arrival.id]
+            self._in_hand.add(arrival.id)
+            return arrival
         return None
 
     def _look_for_offer(self) -> int | None:
@@ -151,6 +181,6 @@ class Arrivals:
         self._bell = anyio.Event()
 
 
-def is_answer(message: InboxMessage) -> bool:
+def is_answer(message: Message) -> bool:
     """Whether a reply answers: an acknowledgement only says that it will come."""
     return message.type not in SILENT_TYPES

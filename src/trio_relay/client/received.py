@@ -2,13 +2,15 @@
 
 A message is reported as handed off before the program sees it, and as settled only when the program is done with it:
 when its loop asks for the next one, at the end of ``async with message``, or by `Received.settle`. What the program
-leaves in any other way (an exception, a ``break``) is not settled: it comes again.
+leaves in any other way (an exception, a ``break``) is not settled: it comes again, as often as the relay allows,
+which counts the hand-offs and is told why the last one came to nothing.
 """
 
 import uuid
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from trio_relay.client.arrivals import Arrival
 from trio_relay.client.sending import MessageFields
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Message, SentMessage
@@ -17,6 +19,9 @@ from trio_relay.errors import Conflict, NotFound, StaleInstance
 if TYPE_CHECKING:
     from trio_relay.client.agent import AgentSession
     from trio_relay.client.presence import Presence
+
+#: What is told of a message whose loop was left, nobody knows by what.
+LEFT = "its loop was left"
 
 
 class Received:
@@ -91,13 +96,13 @@ class Received:
         if kind is None:
             await self.settle()
         else:
-            self.put_back()
+            self.put_back(kind.__name__)
         return None
 
-    def put_back(self) -> None:
-        """Leave it undone: a loop of this program gets it again."""
+    def put_back(self, trouble: str = LEFT) -> None:
+        """Leave it undone: a loop of this program gets it again. `trouble` says why, by the name of an error."""
         if not self.settled:
-            self._agent.presence.arrivals.put_back(self.id, None)
+            self._agent.presence.arrivals.put_back(Arrival.of(self.wire, trouble=trouble))
 
 
 class Hand:
@@ -135,23 +140,26 @@ async def take(agent: "AgentSession") -> Received:
     """Wait for the next message that still has a point, and report that it is handed off."""
     presence = agent.presence
     while True:
-        message_id, known = await presence.arrivals.message()
+        arrival = await presence.arrivals.message()
         given = False
         try:
-            message = known or await _read(presence, message_id)
-            given = message is not None and await hand_off(presence, message_id)
+            message = await whole(presence, arrival)
+            given = message is not None and await hand_off(presence, arrival)
         except BaseException:
-            presence.arrivals.put_back(message_id, known)
+            presence.arrivals.put_back(arrival)
             raise
         if message is not None and given:
             return Received(agent, message)
-        presence.arrivals.done(message_id)
+        presence.arrivals.done(arrival.id)
 
 
-async def hand_off(presence: "Presence", message_id: int) -> bool:
-    """Report a hand-off before it is made; False when there is no point in it any more."""
+async def hand_off(presence: "Presence", arrival: Arrival) -> bool:
+    """Report a hand-off before it is made; False when there is no point in it any more, or it was made too often."""
+    evidence = {"by": "client", "attemptId": uuid.uuid4().hex}
+    if arrival.trouble is not None:
+        evidence["after"] = arrival.trouble
     try:
-        rung = await presence.report(message_id, Rung.HANDED_OFF, by="client", attemptId=uuid.uuid4().hex)
+        rung = await presence.report(arrival.id, Rung.HANDED_OFF, **evidence)
     except StaleInstance:
         raise
     except (Conflict, NotFound):
@@ -169,8 +177,11 @@ async def settle(presence: "Presence", message_id: int) -> None:
         return
 
 
-async def _read(presence: "Presence", message_id: int) -> Message | None:
+async def whole(presence: "Presence", arrival: Arrival) -> Message | None:
+    """The message that has arrived; None if it was taken out of the room."""
+    if arrival.message is not None:
+        return arrival.message
     try:
-        return await presence.insist(lambda: presence.relay.message(message_id))
+        return await presence.insist(lambda: presence.relay.message(arrival.id))
     except NotFound:
         return None

@@ -75,7 +75,7 @@ class Received:
         if kind is None:
             self.settle()
         else:
-            self._thread.portal.call(self._inner.put_back)
+            self._thread.portal.call(self._inner.put_back, kind.__name__)
 
 
 class Work(Received):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trio_relay.core.ladder import REPORTABLE, Step, step
+from trio_relay.core.ladder import FINAL, REPORTABLE, Step, step
 from trio_relay.core.model import Rung
 from trio_relay.core.wire import Receipt, ReceiptReport, ReceiptStep
 from trio_relay.errors import Conflict, FieldError, Invalid, NotFound, StaleInstance
@@ -20,7 +20,8 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     """Write down a rung that was seen. Repeating a report, or reporting a rung already passed, changes nothing.
 
     A hand-off is reported before it is made: the answer is the last word on whether the message still has a point, and
-    the bound on how often it may be tried. With the same ``evidence.attemptId`` it is the same hand-off.
+    the bound on how often it may be tried. With the same ``evidence.attemptId`` it is the same hand-off; with another
+    it counts also where the message was seen or answered before, and the delivery stays on its rung.
 
     Raises:
         Invalid: a rung only the relay itself can know, or evidence that is too large.
@@ -42,8 +43,7 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
     if delivery is None:
         raise NotFound(f"message {message_id} was not sent to {request.agent_id!r}", code="not_a_recipient")
     current = Rung(delivery["state"])
-    waits = current in (Rung.QUEUED, Rung.HANDED_OFF)
-    if request.state is Rung.HANDED_OFF and waits and _decided(tx, message, delivery, request):
+    if request.state is Rung.HANDED_OFF and current not in FINAL and _decided(tx, message, delivery, request):
         return _receipt_of(tx, message_id, request.agent_id)
     if request.state is Rung.RETRACTED:
         _taken_back(tx, message, request, current)
@@ -60,17 +60,23 @@ def report(tx: Tx, message_id: int, request: ReceiptReport) -> Receipt:
 
 
 def _decided(tx: Tx, message: Row, delivery: Row, request: ReceiptReport) -> bool:
-    """Whether a hand-off of what waits needs no writing down: it was reported before, or it must not be made."""
+    """Whether a hand-off is no climb: it was reported before, it must not be made, or the message was seen already."""
+    current = Rung(delivery["state"])
+    was_seen = current not in (Rung.QUEUED, Rung.HANDED_OFF)
     if _is_known_attempt(tx, message["id"], request):
         return True
-    if _pointless(tx, message):
-        _not_again(tx, message, request, Rung(delivery["state"]))
+    if was_seen and "attemptId" not in request.evidence:
+        return True  # it may be one of before, that comes late
+    if not was_seen and _pointless(tx, message):
+        _not_again(tx, message, request, current)
         return True
     if delivery["attempts"] >= tx.policy.max_attempts:
         why = {"reason": "handed off too often", **request.evidence}
         climb(tx, message["id"], request.agent_id, Rung.DEAD, why)
         return True
-    return False
+    if was_seen:
+        climb(tx, message["id"], request.agent_id, Rung.HANDED_OFF, request.evidence, stays_on=current)
+    return was_seen
 
 
 def _is_known_attempt(tx: Tx, message_id: int, request: ReceiptReport) -> bool:
@@ -165,14 +171,25 @@ def end_too_late(tx: Tx, message: Row, agent_id: str, evidence: dict[str, Any]) 
         )
 
 
-def climb(tx: Tx, message_id: int, agent_id: str, rung: Rung, evidence: dict[str, Any]) -> None:
-    """Put a delivery on a rung. From ``in_context`` on the message counts as read."""
+def climb(
+    tx: Tx,
+    message_id: int,
+    agent_id: str,
+    rung: Rung,
+    evidence: dict[str, Any],
+    *,
+    stays_on: Rung | None = None,
+) -> None:
+    """Put a delivery on a rung. From ``in_context`` on the message counts as read.
+
+    What was higher already `stays_on` its rung: only the step is written down, and the attempt counted.
+    """
     seen = rung is not Rung.HANDED_OFF
     queries.climb(
         tx.connection,
         agent_id=agent_id,
         message_id=message_id,
-        state=rung,
+        state=stays_on or rung,
         attempt=int(rung is Rung.HANDED_OFF),
         read_at=tx.now if seen else None,
     )
