@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +38,11 @@ from trio_relay.core.wire_approvals import Approval, ApprovalState
 TRIO_RELAY = str(Path(sys.executable).with_name("trio-relay"))
 #: What the screen shows once the prompt takes keys.
 READY = "? for shortcuts"
-#: How long a key pressed in a dialog may take to do something before it is pressed again, seconds.
-_AGAIN = 0.5
+#: How long a key pressed in a dialog may take to do something before it is pressed again, seconds: so long that the
+#: second is not there before the first has done it, and comes to whatever is shown next.
+_AGAIN = 5.0
 #: How long what belongs to a session may outlive it, seconds.
-_TO_END = 30.0
+_TO_END = 60.0
 
 
 @dataclass
@@ -116,7 +117,8 @@ class ClaudeWorld(Home):
                 if dialog in (screen := await tui.visible()):
                     tui.keep(dialog, screen)
                     await tui.press(key)
-                await trio.sleep(_AGAIN)
+                    await trio.sleep(_AGAIN)
+                await trio.sleep(LOOK)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(insist)
@@ -133,14 +135,19 @@ class ClaudeWorld(Home):
         """Files and directories of the home that speak of us, the transcripts of sessions apart; relative paths."""
         names = ("trio-relay", "trio_relay", "agent-relay")
         found = []
-        for path in sorted(self.home.rglob("*")):
-            relative = path.relative_to(self.home)
-            content = path.read_text(errors="replace") if path.is_file() else ""
-            if relative.parts[:2] != (".claude", "projects") and any(
-                name in f"{relative} {content}" for name in names
-            ):
-                found.append(relative)
-        return found
+        # A session that ends takes files with it meanwhile; `os.walk` minds no directory that vanishes.
+        for directory, directories, files in os.walk(self.home):
+            for path in (Path(directory, name) for name in directories + files):
+                relative = path.relative_to(self.home)
+                content = ""
+                if path.is_file():
+                    with suppress(FileNotFoundError):
+                        content = path.read_text(errors="replace")
+                if relative.parts[:2] != (".claude", "projects") and any(
+                    name in f"{relative} {content}" for name in names
+                ):
+                    found.append(relative)
+        return sorted(found)
 
     async def ended(self) -> None:
         """Nothing of this home runs any more; what does is killed, and fails the test."""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,9 @@ class World(Home):
 
     def keep_logs(self, album: Path) -> None:
         for run in self.run_directories():
-            for log in run.glob("*.log"):
-                shutil.copy(log, album)
+            with suppress(FileNotFoundError):  # a session that ends takes its directory with it
+                for log in run.glob("*.log"):
+                    shutil.copy(log, album)
 
     async def taken_by_codex(self, message: Message) -> None:
         """Wait until the only session's Codex has accepted a message, and nobody claims more than that.
