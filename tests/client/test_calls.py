@@ -60,5 +60,5 @@ async def test_a_message_is_found_and_withdrawn(room: Room) -> None:
     withdrawal = await admin.retract(room.relay, sent.id, "ann", "mistake")
     assert withdrawal.retracted == ["bob"]
     assert await admin.dead_letters(room.relay) == []
-    with pytest.raises(Conflict, match="no dead letter"):
+    with pytest.raises(Conflict, match="was withdrawn: mistake"):
         await admin.redrive(room.relay, sent.id)
