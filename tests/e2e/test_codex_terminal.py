@@ -51,6 +51,7 @@ async def test_what_arrives_while_the_person_is_away_is_there_on_return(world: W
     with trio.fail_after(60):
         tester = await world.person()
         async with world.tui() as tui:
+            await tui.shows(READY)
             agent = await world.agent()
             thread = agent.meta["threadId"]
             message = await world.send(tester, agent.id, "before")
@@ -133,6 +134,7 @@ async def test_a_sidecar_that_dies_is_missed_by_nobody(world: World) -> None:
             await tui.shows(READY)
             agent = await world.agent()
             await tui.write("a line half typed")
+            await tui.shows("a line half typed")
             (sidecar,) = world.sidecars()
             os.kill(sidecar.pid, signal.SIGKILL)
             message = await world.send(tester, agent.id, "Who is there?")

@@ -133,6 +133,7 @@ async def test_a_session_in_the_background_goes_on(world: World) -> None:
     world.environment["PS1"] = "READY$ "
     with trio.fail_after(60):
         async with world.terminal(["bash", "--norc", "-i"]) as tui:
+            await tui.shows("READY$")
             await tui.type(shlex.join(CODEX_RELAY))
             agent = await at_work(world, tui)
             await tui.press("C-z")

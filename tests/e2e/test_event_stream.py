@@ -41,7 +41,7 @@ def resident(relay: ServingRelay) -> int:
 
 def test_a_stream_is_live_and_ends_with_the_relay(relay: ServingRelay) -> None:
     with (
-        httpx2.Client(base_url=relay.url, timeout=30, trust_env=False) as http,
+        httpx2.Client(base_url=relay.url, timeout=60, trust_env=False) as http,
         http.stream("GET", "/api/events") as response,
     ):
         stream = blocks(response)
@@ -59,7 +59,7 @@ def test_a_stream_is_live_and_ends_with_the_relay(relay: ServingRelay) -> None:
 def test_readers_that_stop_reading_cost_no_memory(relay: ServingRelay) -> None:
     stalled, messages, size = 30, 600, 100_000
     where = urlsplit(relay.url)
-    with ExitStack() as stack, httpx2.Client(base_url=relay.url, timeout=30, trust_env=False) as http:
+    with ExitStack() as stack, httpx2.Client(base_url=relay.url, timeout=60, trust_env=False) as http:
         http.post("/api/messages", json={"from": "a", "to": "b", "body": "x" * size, "allowUnknown": True})
         for _ in range(stalled):
             reader = stack.enter_context(closing(socket.socket()))

@@ -23,7 +23,7 @@ from pathlib import Path
 import trio
 
 from support.claude import claude_program
-from support.home import LOOK, Home
+from support.home import LOOK, PATIENCE, Home
 from support.mock_api import UNDERSTOOD
 from support.mock_messages import MockMessages, Script, mock_messages
 from support.processes import Process
@@ -190,7 +190,7 @@ async def claude_at(
         projects = [home / name for name in ("project", "alice", "bob")]
         environment = claude_home(home, model, trusted=projects) | {"AGENT_RELAY_URL": url}
         environment["PATH"] = os.pathsep.join([str(Path(program).parent), environment["PATH"]])
-        async with RelayClient.open(url) as relay:
+        async with RelayClient.open(url, timeout=PATIENCE) as relay:
             world = ClaudeWorld(home, relay, relay_pid, environment, model, program)
             try:
                 yield world

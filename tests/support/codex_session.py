@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 
 from support.codex import codex_program
-from support.home import Home
+from support.home import PATIENCE, Home
 from support.mock_api import UNDERSTOOD
 from support.mock_model import MockModel, Script, codex_home, mock_model
 from support.processes import Process, until
@@ -132,5 +132,5 @@ async def codex_at(
         projects = [home / name for name in ("project", "alice", "bob")]
         environment = codex_home(home, model, trusted=projects) | {"AGENT_RELAY_URL": url}
         environment["PATH"] = os.pathsep.join([str(Path(codex).parent), environment["PATH"]])
-        async with RelayClient.open(url) as relay:
+        async with RelayClient.open(url, timeout=PATIENCE) as relay:
             yield World(home, relay, relay_pid, environment, model)

@@ -26,6 +26,8 @@ from trio_relay.core.wire import (
 )
 
 LOOK = 0.05
+#: How long one call to the relay may take on a loaded machine, seconds.
+PATIENCE = 60.0
 
 
 @dataclass
