@@ -1,5 +1,7 @@
 """Full text: every word, anywhere in subject or body, newest first; and nothing a searcher types is an operator."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,10 +43,11 @@ async def test_nothing_to_look_for_is_said_so(room: Room) -> None:
 
 
 @pytest.fixture(scope="module")
-def words() -> SyncRoom:
+def words() -> Iterator[SyncRoom]:
     room = SyncRoom()
     room.do(messages.send, SendRequest(sender="a", to="tag:x", body="NEAR AND OR NOT * ^ : ( ) alpha"))
-    return room
+    yield room
+    room.close()
 
 
 @given(text=st.text(max_size=30))
