@@ -258,6 +258,24 @@ def test_where_all_is_well_nothing_is_broken(setup: Setup) -> None:
     assert everything_in(setup.path) == before
 
 
+@pytest.mark.parametrize("has_home", [False, True])
+def test_codex_is_asked_in_a_home_that_is_removed_where_it_has_none(setup: Setup, *, has_home: bool) -> None:
+    if not has_home:
+        shutil.rmtree(setup.home.codex_home)
+    asked_in = setup.path / "asked-in"
+    setup.codex.write_text(
+        _CODEX.replace(
+            "case",
+            f'home=${{CODEX_HOME:-$HOME/.codex}}\ncase $* in *app-server*) mkdir -p "$home"; echo 1 > "$home/auth"; '
+            f'echo "$home" > {asked_in};; esac\ncase',
+        )
+    )
+    found = setup.doctor()
+    assert found["replies"]["ok"] is False  # this Codex has no app-server
+    home = Path(asked_in.read_text().strip())
+    assert (home == setup.home.codex_home) is home.exists() is setup.home.codex_home.exists() is has_home
+
+
 @pytest.mark.parametrize(("break_it", "name", "fault", "fix"), BROKEN.values(), ids=list(BROKEN))
 def test_a_fault_is_named_with_its_fix(
     setup: Setup, break_it: Callable[[Setup], object], name: str, fault: str, fix: str

@@ -1,7 +1,9 @@
 """``trio-relay doctor``: what is wrong here, and what mends it."""
 
 import os
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -171,24 +173,40 @@ def check_reply_path(home: "Home", settings: AgentSettings) -> Finding:
     if home.codex is None:
         return Finding("replies", None, "not tried: it needs Codex")
     tools = RelayTools(settings.relay_url, settings.token)
-    environment = {**home.codex.environment, MCP_TOKEN_VARIABLE: settings.token or ""}
+    program = home.codex.program
 
-    async def call() -> str | None:
+    async def call(environment: dict[str, str]) -> str | None:
         async with private_app_server(program, environment, overrides=tools.overrides) as server:
             with trio.move_on_after(_TOOL_PATIENCE):
                 return await _tool_refused(server)
             return f"no answer in {_TOOL_PATIENCE:g} s"
 
-    program = home.codex.program
     refusal: str | None = None
     try:
-        refusal = trio.run(call)
+        with _codex_environment(home) as environment:
+            refusal = trio.run(call, {**environment, MCP_TOKEN_VARIABLE: settings.token or ""})
     except* (RelayError, OSError) as group:
         refusal = str(_first(group))
     if refusal is None:
         return Finding("replies", True, f"Codex has called the relay's tool {_TOOL}")
     fix = "look at what Codex says; without this, replies are the last words of each turn (AGENT_RELAY_CODEX_AUTO_REPLY)"
     return Finding("replies", False, f"Codex cannot call the relay's tools: {refusal}", fix)
+
+
+@contextmanager
+def _codex_environment(home: "Home") -> Iterator[dict[str, str]]:
+    """Yield the environment to ask Codex in: its home is a temporary one where it has none, because it would make one.
+
+    Codex 0.169.0 puts some 80 files into ``~/.codex`` when it starts there for the first time. A ``CODEX_HOME`` that
+    is set and not there it does not make: it refuses, as it does for the user.
+    """
+    environment = dict(home.codex.environment) if home.codex else {}
+    if environment.get("CODEX_HOME") or home.codex_home.exists():
+        yield environment
+        return
+    # It may write until the moment it is gone.
+    with tempfile.TemporaryDirectory(prefix="trio-relay-", ignore_cleanup_errors=True) as directory:
+        yield {**environment, "CODEX_HOME": directory}
 
 
 async def _tool_refused(server: AppServer) -> str | None:
