@@ -34,11 +34,13 @@ async def test_on_a_terminal_it_fits_80_columns(tmp_path: Path) -> None:
 
 
 async def test_ctrl_c_stops_it_quietly(tmp_path: Path) -> None:
-    env = clean_environment(tmp_path, TMPDIR=str(tmp_path))
+    env = clean_environment(tmp_path, TMPDIR=str(tmp_path), PS1="ready> ")
     async with terminal(["/bin/sh", "-i"], env=env, cwd=Path.cwd(), width=80, height=26) as screen:
+        await screen.shows("ready> ")
         await screen.type(f"{own_command()} demo")
         await screen.shows("anna → ben")
         await screen.press("C-c")
+        await screen.shows("\nready> ")
         await screen.type("echo CODE $?")
         shown = await screen.shows("CODE 130")
     assert "Traceback" not in shown

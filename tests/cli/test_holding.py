@@ -30,7 +30,7 @@ async def runs(marker: Path) -> None:
 async def test_a_command_is_stopped_before_another_can_hold_the_same(
     relay: ServingRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "LASTS", 3.0)
+    monkeypatch.setattr(holding, "LASTS", 6.0)
     async with RelayClient.open(relay.url) as room:
 
         async def take_away() -> None:
@@ -50,7 +50,7 @@ async def test_a_command_is_stopped_before_another_can_hold_the_same(
 async def test_it_is_renewed_for_as_long_as_the_command_runs(
     relay: ServingRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "LASTS", 4.0)
+    monkeypatch.setattr(holding, "LASTS", 6.0)
     wait = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
     async with RelayClient.open(relay.url) as room, trio.open_nursery() as nursery:
 
@@ -103,7 +103,7 @@ async def test_waiting_for_what_another_holds_has_an_end(
 async def test_a_claim_that_is_taken_away_stops_the_command(
     relay: ServingRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "LASTS", 3.0)
+    monkeypatch.setattr(holding, "LASTS", 6.0)
     async with RelayClient.open(relay.url) as room:
         for name in ("ann", "carl"):
             await room.register(AgentRegistration(id=name))
