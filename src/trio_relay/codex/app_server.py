@@ -296,7 +296,8 @@ class AppServer:
         """List every user message in the thread's history that carries a client id, oldest first.
 
         A message is here once `UserMessageSeen` is told, also after the server is killed, and the thread need not be
-        loaded. One that is not here may still come for as long as a turn runs: a text waits outside the history until
+        loaded; in a thread of the older history kind (``legacy``) it may come a moment later (seen with Codex 0.169.0).
+        One that is not here may still come for as long as a turn runs: a text waits outside the history until
         the turn takes it (at once, or after a tool call), even when its sender has gone.
         """
         thread = {"threadId": thread_id}
